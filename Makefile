@@ -1,0 +1,63 @@
+# make test does everything on a fresh machine that has Go, Node, make and git.
+.PHONY: test run vet lint unit portable web browser setup fuzz clean
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+CHROMIUM ?= $(or $(shell command -v chromium),$(shell command -v chromium-browser),$(shell command -v google-chrome))
+FUZZTIME ?= 30s
+
+test: vet lint unit portable web browser
+
+run:
+	go run ./cmd/roomd
+
+# Formatting, vet here and for macOS, where the portable poller serves.
+vet:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt'ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	GOOS=darwin go vet ./...
+
+lint:
+	go run $(STATICCHECK) ./...
+
+unit:
+	go test -race -timeout 8m ./...
+
+# The same edge on the poller that other systems than Linux use.
+portable:
+	go test -tags roomd_portable ./edge ./client
+
+# The JavaScript client in Node, against a server of its own.
+web: client/node_modules
+	cd client && node --test
+
+# Real pages in a real browser.
+browser: cmd/roomd/webtest/node_modules setup
+	CHROMIUM=$(CHROMIUM) node --test cmd/roomd/webtest/
+
+client/node_modules: client/package.json
+	cd client && npm ci --no-audit --no-fund
+	@touch $@
+
+cmd/roomd/webtest/node_modules: cmd/roomd/webtest/package.json
+	cd cmd/roomd/webtest && npm ci --no-audit --no-fund
+	@touch $@
+
+# A browser, from the system's packages if there is none yet.
+setup:
+ifeq ($(CHROMIUM),)
+	@echo "no Chromium found: installing it"
+	if command -v apt-get >/dev/null; then \
+		SUDO=$$(test "$$(id -u)" = 0 || echo sudo); $$SUDO apt-get update -q && $$SUDO apt-get install -qy chromium; \
+	else echo "please install Chromium and set CHROMIUM=/path/to/it"; exit 1; fi
+endif
+
+# Every fuzz target for FUZZTIME each.
+fuzz:
+	@for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+clean:
+	rm -rf client/node_modules cmd/roomd/webtest/node_modules
