@@ -190,6 +190,19 @@ func (c *Conn) Name() string { return c.cfg.Name }
 // Subjects returns the builder of this Conn's subjects.
 func (c *Conn) Subjects() Subjects { return c.subjects }
 
+// ErrNoJetStream says that the NATS server runs without JetStream.
+var ErrNoJetStream = errors.New("NATS server has no JetStream")
+
+// CheckJetStream returns ErrNoJetStream, or what else keeps JetStream from
+// answering.
+func (c *Conn) CheckJetStream(ctx context.Context) error {
+	_, err := c.js.AccountInfo(ctx)
+	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return ErrNoJetStream
+	}
+	return err
+}
+
 // JetStream is for package kv alone.
 func (c *Conn) JetStream() jetstream.JetStream { return c.js }
 

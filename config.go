@@ -1,0 +1,215 @@
+package roomd
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"roomd/bus"
+)
+
+// The roles of a node.
+const (
+	roleAll     = "" // edge, worker and NATS in one process
+	roleEdge    = "edge"
+	roleWorker  = "worker"
+	roleVersion = "version"
+)
+
+// A config is the command line, after the environment. Every flag -some-name
+// can also be given as ROOMD_SOME_NAME; the flag wins.
+type config struct {
+	role string
+
+	addr  string
+	admin string
+	name  string
+
+	data        string
+	memory      bool
+	nats        string
+	natsCreds   string
+	natsListen  string
+	natsCluster string
+	natsRoutes  string
+	syncAlways  bool
+	replicas    int
+	prefix      string
+
+	origins       string
+	trustProxy    bool
+	maxConns      int
+	maxConnsPerIP int
+	commandRate   int
+	commandBurst  int
+	inFlight      int
+	outbox        int
+	maxRooms      int
+
+	drain    time.Duration
+	logLevel slog.Level
+	logForm  string
+}
+
+const usage = `roomd runs realtime rooms on NATS.
+
+  roomd [flags]          everything in one process, with NATS inside
+  roomd edge [flags]     an edge alone: sockets (needs -nats)
+  roomd worker [flags]   a worker alone: rooms (needs -nats)
+  roomd version
+
+Each flag -some-name can be set as ROOMD_SOME_NAME in the environment.
+
+`
+
+func (c *config) flags(out io.Writer) *flag.FlagSet {
+	f := flag.NewFlagSet("roomd", flag.ContinueOnError)
+	f.SetOutput(out)
+	f.Usage = func() {
+		fmt.Fprint(out, usage)
+		f.PrintDefaults()
+	}
+	f.StringVar(&c.addr, "addr", ":8080", "`address` for clients and the pages")
+	f.StringVar(&c.admin, "admin", "127.0.0.1:9090", "`address` for /metrics, /livez, /readyz and /debug/pprof; empty: none")
+	f.StringVar(&c.name, "name", "", "`name` of this node, unique among all (default: a random one)")
+	f.StringVar(&c.data, "data", "roomd-data", "`directory` where the NATS inside keeps rooms")
+	f.BoolVar(&c.memory, "memory", false, "keep rooms in memory only; all is gone at the end")
+	f.StringVar(&c.nats, "nats", "", "`URL` of a NATS server with JetStream, instead of the one inside")
+	f.StringVar(&c.natsCreds, "nats-creds", "", "`file` with NATS credentials")
+	f.StringVar(&c.natsListen, "nats-listen", "", "`address` where the NATS inside takes clients (default: none)")
+	f.StringVar(&c.natsCluster, "nats-cluster", "", "`address` for routes of the NATS inside; needs -name")
+	f.StringVar(&c.natsRoutes, "nats-routes", "", "`URLs` of the cluster's other servers, with commas between")
+	f.BoolVar(&c.syncAlways, "sync-always", false, "have the NATS inside fsync every write: survives power cuts")
+	f.IntVar(&c.replicas, "replicas", 1, "copies of rooms' records that a NATS cluster keeps")
+	f.StringVar(&c.prefix, "prefix", "r", "first `token` of every NATS subject")
+	f.StringVar(&c.origins, "origins", "", "`origins` whose pages may connect, with commas between; * for all (default: the page's own host)")
+	f.BoolVar(&c.trustProxy, "trust-proxy", false, "take client addresses from X-Forwarded-For")
+	f.IntVar(&c.maxConns, "max-conns", 0, "connections at once (default: what file descriptors allow)")
+	f.IntVar(&c.maxConnsPerIP, "max-conns-per-ip", 0, "connections at once from one client address (0: no limit)")
+	f.IntVar(&c.commandRate, "commands-per-second", 200, "commands a second that one connection may send")
+	f.IntVar(&c.commandBurst, "command-burst", 400, "commands that one connection may send at once")
+	f.IntVar(&c.inFlight, "in-flight", 64, "commands of one member that may wait for a reply")
+	f.IntVar(&c.outbox, "outbox-bytes", 256<<10, "`bytes` that a slow client may fall behind")
+	f.IntVar(&c.maxRooms, "max-rooms", 100_000, "rooms at once in this worker")
+	f.DurationVar(&c.drain, "drain", 10*time.Second, "how long an orderly end may take")
+	f.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	f.StringVar(&c.logForm, "log", "", "text or json (default: text on a terminal)")
+	return f
+}
+
+// parseArgs reads role and flags; lookup is os.LookupEnv.
+func parseArgs(args []string, lookup func(string) (string, bool), out io.Writer) (config, error) {
+	var c config
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		c.role, args = args[0], args[1:]
+	}
+	switch c.role {
+	case roleAll, roleEdge, roleWorker, roleVersion:
+	case "help":
+		args = []string{"-help"}
+	default:
+		return c, fmt.Errorf("unknown command %q: want edge, worker, version or none", c.role)
+	}
+	f := c.flags(io.Discard) // errors come back as values, and are printed once
+	var envErr error
+	f.VisitAll(func(fl *flag.Flag) {
+		key := "ROOMD_" + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))
+		if value, ok := lookup(key); ok {
+			if err := fl.Value.Set(value); err != nil {
+				envErr = errors.Join(envErr, fmt.Errorf("environment %s=%q: %w", key, value, err))
+			}
+		}
+	})
+	if envErr != nil {
+		return c, envErr
+	}
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			f.SetOutput(out)
+			fmt.Fprint(out, usage)
+			f.PrintDefaults()
+		}
+		return c, err
+	}
+	if f.NArg() > 0 {
+		return c, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	return c, c.check(set(f))
+}
+
+// set tells which flags the user gave on the command line.
+func set(f *flag.FlagSet) map[string]bool {
+	given := make(map[string]bool)
+	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
+	return given
+}
+
+func (c *config) check(given map[string]bool) error {
+	inside := given["memory"] || given["data"] || c.natsListen != "" || c.natsCluster != "" || c.natsRoutes != "" || c.syncAlways
+	switch {
+	case (c.role == roleEdge || c.role == roleWorker) && c.nats == "":
+		return fmt.Errorf("roomd %s needs -nats: a role alone has nobody to talk to (roomd without a role runs everything)", c.role)
+	case c.nats != "" && inside:
+		return errors.New("-nats uses a server elsewhere; -data, -memory, -sync-always and -nats-… are for the one inside")
+	case c.memory && given["data"]:
+		return errors.New("-memory and -data contradict each other")
+	case c.natsCluster != "" && c.name == "":
+		return errors.New("-nats-cluster needs -name: each server of a cluster has its own, and keeps it")
+	case c.name != "" && !bus.ValidNode(c.name):
+		return fmt.Errorf("-name %q: want 1 to %d of A-Z a-z 0-9 _ -", c.name, bus.MaxNode)
+	case c.logForm != "" && c.logForm != "text" && c.logForm != "json":
+		return fmt.Errorf("-log %q: want text or json", c.logForm)
+	}
+	for name, v := range map[string]int{
+		"max-conns": c.maxConns, "max-conns-per-ip": c.maxConnsPerIP, "commands-per-second": c.commandRate,
+		"command-burst": c.commandBurst, "in-flight": c.inFlight, "outbox-bytes": c.outbox, "max-rooms": c.maxRooms, "replicas": c.replicas,
+	} {
+		if v < 0 {
+			return fmt.Errorf("-%s %d: want 0 or more", name, v)
+		}
+	}
+	return nil
+}
+
+// bus returns where NATS is.
+func (c *config) bus(log *slog.Logger) bus.Config {
+	b := bus.Config{URL: c.nats, Name: c.name, Prefix: c.prefix, Credentials: c.natsCreds, Log: log}
+	if c.nats != "" {
+		return b
+	}
+	b.Server = bus.ServerConfig{
+		Dir: c.data, Addr: c.natsListen, Name: c.name,
+		Cluster: c.natsCluster, Routes: list(c.natsRoutes), SyncAlways: c.syncAlways,
+	}
+	if c.memory {
+		b.Server.Dir = ""
+	}
+	return b
+}
+
+func (c *config) logger() *slog.Logger {
+	opts := &slog.HandlerOptions{Level: c.logLevel}
+	if c.logForm == "json" || c.logForm == "" && !term.IsTerminal(int(os.Stderr.Fd())) {
+		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, opts))
+}
+
+// list splits at commas; an empty text is no list.
+func list(text string) []string {
+	if text == "" {
+		return nil
+	}
+	parts := strings.Split(text, ",")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return parts
+}

@@ -1,0 +1,196 @@
+package kv
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"roomd/bus"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t *testing.T, cfg bus.Config) (*bus.Conn, *Records) {
+	t.Helper()
+	conn, err := bus.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	records, err := OpenRecords(t.Context(), conn, Config{Memory: conn.InMemory()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, records
+}
+
+func TestOnlyTheLastRevisionMayBeReplaced(t *testing.T) {
+	_, records := open(t, bus.Config{})
+	ctx := t.Context()
+	if _, err := records.Get(ctx, "chat.a"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Get before Create = %v, want ErrNotFound", err)
+	}
+	first, err := records.Create(ctx, "chat.a", []byte("1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := records.Create(ctx, "chat.a", []byte("x")); !errors.Is(err, ErrExists) {
+		t.Errorf("second Create = %v, want ErrExists", err)
+	}
+	second, err := records.Update(ctx, "chat.a", []byte("2"), first)
+	if err != nil || second <= first {
+		t.Fatalf("Update = %d, %v, want more than %d", second, err, first)
+	}
+	if _, err := records.Update(ctx, "chat.a", []byte("x"), first); !errors.Is(err, ErrConflict) {
+		t.Errorf("Update with an old revision = %v, want ErrConflict", err)
+	}
+	got, err := records.Get(ctx, "chat.a")
+	if err != nil || string(got.Value) != "2" || got.Revision != second || got.Retired {
+		t.Errorf("Get = %+v, %v, want what the second write left", got, err)
+	}
+}
+
+func TestOfManyWritersWithOneRevisionOneWins(t *testing.T) {
+	_, records := open(t, bus.Config{})
+	revision, err := records.Create(t.Context(), "chat.a", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var writers sync.WaitGroup
+	var mu sync.Mutex
+	won := 0
+	for i := range 16 {
+		writers.Go(func() {
+			_, err := records.Update(t.Context(), "chat.a", fmt.Append(nil, i), revision)
+			if err != nil && !errors.Is(err, ErrConflict) {
+				t.Error(err)
+			}
+			if err == nil {
+				mu.Lock()
+				won++
+				mu.Unlock()
+			}
+		})
+	}
+	writers.Wait()
+	if won != 1 {
+		t.Errorf("%d writers succeeded, want 1", won)
+	}
+}
+
+func TestRetiredRecordIsRememberedButNotListed(t *testing.T) {
+	_, records := open(t, bus.Config{})
+	ctx := t.Context()
+	for _, key := range []string{"chat.a", "chat.b", "duel.c"} {
+		if _, err := records.Create(ctx, key, []byte("epoch 1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entry, err := records.Get(ctx, "chat.a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	retired, err := records.Retire(ctx, "chat.a", []byte("closed in epoch 1"), entry.Revision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := records.Get(ctx, "chat.a")
+	if err != nil || !got.Retired || string(got.Value) != "closed in epoch 1" {
+		t.Errorf("Get of a retired record = %+v, %v", got, err)
+	}
+	keys, err := records.Keys(ctx, "chat", 10)
+	if err != nil || !slices.Equal(keys, []string{"chat.b"}) {
+		t.Errorf("Keys = %q, %v, want only chat.b", keys, err)
+	}
+	if _, err := records.Create(ctx, "chat.a", nil); !errors.Is(err, ErrExists) {
+		t.Errorf("Create over a retired record = %v, want ErrExists: its epoch counts", err)
+	}
+	if _, err := records.Update(ctx, "chat.a", []byte("epoch 2"), retired); err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := records.Keys(ctx, "chat", 10); err != nil || len(keys) != 2 {
+		t.Errorf("Keys after coming back = %q, %v, want two", keys, err)
+	}
+}
+
+func TestKeysStopsAtItsLimit(t *testing.T) {
+	_, records := open(t, bus.Config{})
+	for i := range 20 {
+		if _, err := records.Create(t.Context(), fmt.Sprint("chat.", i), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys, err := records.Keys(t.Context(), "chat", 5)
+	if err != nil || len(keys) != 5 {
+		t.Errorf("Keys = %d keys, %v, want 5", len(keys), err)
+	}
+	if keys, err := records.Keys(t.Context(), "none", 5); err != nil || len(keys) != 0 {
+		t.Errorf("Keys of an unused kind = %q, %v, want none", keys, err)
+	}
+}
+
+func TestSecretIsTheSameForAll(t *testing.T) {
+	conn, records := open(t, bus.Config{})
+	other, err := conn.Dial(t.Context(), "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(other.Close)
+	theirs, err := OpenRecords(t.Context(), other, Config{Memory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := records.Secret(t.Context(), "resume")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := theirs.Secret(t.Context(), "resume")
+	if err != nil || !bytes.Equal(a, b) || len(a) != secretBytes {
+		t.Errorf("second Secret = %x, %v, want %x", b, err, a)
+	}
+	c, err := records.Secret(t.Context(), "other")
+	if err != nil || bytes.Equal(a, c) {
+		t.Errorf("another Secret = %x, %v, want other bytes", c, err)
+	}
+	if keys, err := records.Keys(t.Context(), "secret", 10); err != nil || len(keys) != 0 {
+		t.Errorf("Keys lists secrets: %q, %v", keys, err)
+	}
+}
+
+func TestRecordsSurviveARestartOfTheServer(t *testing.T) {
+	dir := t.TempDir()
+	func() {
+		conn, err := bus.Open(t.Context(), bus.Config{Server: bus.ServerConfig{Dir: dir}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		records, err := OpenRecords(t.Context(), conn, Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := records.Create(t.Context(), "chat.a", []byte("kept")); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	_, records := open(t, bus.Config{Server: bus.ServerConfig{Dir: dir}})
+	got, err := records.Get(t.Context(), "chat.a")
+	if err != nil || string(got.Value) != "kept" {
+		t.Errorf("Get after a restart = %q, %v", got.Value, err)
+	}
+}
+
+func TestOpenRecordsGivesUpWithItsContext(t *testing.T) {
+	conn, _ := open(t, bus.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := OpenRecords(ctx, conn, Config{Memory: true}); !errors.Is(err, context.Canceled) {
+		t.Errorf("OpenRecords with a cancelled context = %v, want context.Canceled", err)
+	}
+}

@@ -1,0 +1,141 @@
+package roomd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"roomd/bus"
+	"roomd/rooms"
+)
+
+// The test binary is roomd itself when it is started with this set.
+const asRoomd = "ROOMD_TEST_AS_ROOMD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asRoomd) != "" {
+		Main(Options{}, rooms.Kind{Name: "quiet", New: func() rooms.Handler { return quiet{} }})
+	}
+	os.Exit(m.Run())
+}
+
+type quiet struct{}
+
+func (quiet) Join(*rooms.Room, *rooms.Member) error                    { return nil }
+func (quiet) Leave(*rooms.Room, *rooms.Member, rooms.Reason)           {}
+func (quiet) Receive(*rooms.Room, *rooms.Member, *rooms.Message) error { return nil }
+
+// roomd returns a command that runs this program as a node of its own.
+func roomdCommand(ctx context.Context, args ...string) (*exec.Cmd, *bytes.Buffer) {
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asRoomd+"=1")
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	return cmd, &errs
+}
+
+// startRoomd starts a node and waits for its banner.
+func startRoomd(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd, errs := roomdCommand(t.Context(), args...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "roomd: ") {
+		t.Fatalf("node said %q, %v; %s", line, err, errs)
+	}
+	return cmd
+}
+
+func TestLikelyMistakesAreExplained(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := taken.Addr().String()
+	locked, plain := t.TempDir(), filepath.Join(t.TempDir(), "file")
+	conn, err := bus.Open(t.Context(), bus.Config{Server: bus.ServerConfig{Dir: locked}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := os.WriteFile(plain, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	free := []string{"-addr", "127.0.0.1:0", "-admin", ""}
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"client port taken":      {[]string{"-memory", "-admin", "", "-addr", port}, "choose another address with -addr"},
+		"admin port taken":       {[]string{"-memory", "-addr", "127.0.0.1:0", "-admin", port}, "choose another address with -admin"},
+		"not our address":        {[]string{"-memory", "-admin", "", "-addr", "192.0.2.1:8080"}, "not an address of this machine"},
+		"address without a port": {[]string{"-memory", "-admin", "", "-addr", "8080"}, "wants host:port"},
+		"directory in use":       {append(free, "-data", locked), "another roomd uses it"},
+		"directory is a file":    {append(free, "-data", plain), "not a directory"},
+		"NATS unreachable":       {append(free, "-nats", "nats://127.0.0.1:1"), "is a NATS server running at"},
+		"role without NATS":      {[]string{"edge"}, "needs -nats"},
+		"unknown flag":           {[]string{"-prot", "1"}, "Try roomd -help"},
+		"unknown command":        {[]string{"serve"}, "unknown command"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd, errs := roomdCommand(t.Context(), test.args...)
+			if err := cmd.Run(); err == nil {
+				t.Fatal("it ran")
+			}
+			if !strings.Contains(errs.String(), test.want) {
+				t.Errorf("it said %q, want %q in it", errs, test.want)
+			}
+		})
+	}
+}
+
+func TestNodeSaysWhenItIsReadyAndEndsInOrder(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := ln.Addr().String()
+	ln.Close()
+	cmd := startRoomd(t, "-data", t.TempDir(), "-addr", "127.0.0.1:0", "-admin", admin)
+	for _, path := range []string{"/livez", "/readyz", "/metrics", "/debug/pprof/cmdline"} {
+		resp, err := http.Get("http://" + admin + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s answers %s", path, resp.Status)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("node ended with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("node did not end")
+		cmd.Process.Kill()
+		<-ended
+	}
+}

@@ -1,0 +1,76 @@
+// Package roomd runs realtime rooms: it wires an edge (sockets), a worker
+// (rooms) and NATS into one program. [Main] is that program; a main function
+// that passes its own kinds of room to it is a whole server:
+//
+//	func main() { roomd.Main(roomd.Options{}, rooms.Kind{Name: "chat", New: newChat}) }
+//
+// Package rooms is where kinds are written. The other packages are parts to
+// wire differently: bus (NATS), kv (what is kept), edge (sockets), client.
+package roomd
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"roomd/rooms"
+)
+
+// Options is what a program of yours adds to roomd. The zero Options serves
+// clients, the JavaScript client at /roomd.js, and a line
+// of text at /.
+type Options struct {
+	Pages fs.FS        // served at /, index.html first; nil: a line of text
+	HTTP  http.Handler // answers instead of Pages
+}
+
+// Main runs the command line and ends the process: with 0 after an orderly
+// end (SIGTERM, SIGINT), 1 if something failed, 2 if the arguments are wrong.
+func Main(opts Options, kinds ...rooms.Kind) {
+	os.Exit(run(opts, kinds, os.Args[1:]))
+}
+
+func run(opts Options, kinds []rooms.Kind, args []string) int {
+	cfg, err := parseArgs(args, os.LookupEnv, os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "roomd: %v\nTry roomd -help.\n", err)
+		return 2
+	case cfg.role == roleVersion:
+		fmt.Println("roomd", version())
+		return 0
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second signal ends the process the hard way, in the middle of whatever takes so long.
+	context.AfterFunc(ctx, stop)
+	if err := serve(ctx, cfg, opts, kinds); err != nil {
+		fmt.Fprintf(os.Stderr, "roomd: %s\n", explain(err, cfg))
+		return 1
+	}
+	return 0
+}
+
+// version is what the Go toolchain recorded of the source.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v += " " + s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return v
+}

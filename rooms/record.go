@@ -1,0 +1,276 @@
+package rooms
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"roomd/bus"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// A record is a room's key in kv: who owns it and what it must not lose.
+//
+//	version byte
+//	epoch   uint
+//	owner   string   the run of a worker; empty: released, whoever wants it may take it
+//	closed  bool     by its author: whoever opens it begins anew
+//
+// and to the end the snapshot, if there is one:
+//
+//	seq, ver, next  uint     next is the last member id given
+//	meta, state     string   msgpack
+//	timers          count, each name and time (milliseconds since 1970)
+//	members         count, each id, session, user, messages, last command,
+//	                replies: count, each number and item
+type record struct {
+	epoch    uint64
+	owner    string
+	closed   bool
+	snapshot []byte // empty: none
+}
+
+const recordVersion = 1
+
+var errRecord = errors.New("record is damaged or of another version")
+
+func parseRecord(b []byte) (rec record, err error) {
+	rd := bus.NewReader(b)
+	if rd.Byte() != recordVersion {
+		return rec, errRecord
+	}
+	rec.epoch, rec.owner = rd.Uint(), rd.String()
+	rec.closed = rd.Bool()
+	if rd.Err() != nil || rec.epoch == 0 {
+		return rec, errRecord
+	}
+	rec.snapshot = rd.Rest()
+	return rec, nil
+}
+
+func (rec *record) append(b []byte) []byte {
+	b = append(b, recordVersion)
+	b = bus.AppendUint(b, rec.epoch)
+	b = bus.AppendString(b, rec.owner)
+	b = bus.AppendBool(b, rec.closed)
+	return append(b, rec.snapshot...)
+}
+
+// appendRecord appends the room's record as it is now: owned by this worker, or
+// released.
+func (r *Room) appendRecord(b []byte, owner string) []byte {
+	rec := record{epoch: r.epoch, owner: owner, closed: r.phase == closed}
+	b = rec.append(b)
+	if rec.closed || r.kind.Durability == None {
+		return b
+	}
+	for _, v := range [...]uint64{r.seq, r.ver, uint64(r.nextMember)} {
+		b = bus.AppendUint(b, v)
+	}
+	b = bus.AppendString(b, r.metaBytes())
+	b = bus.AppendString(b, r.encodeState(r.turn))
+	b = bus.AppendUint(b, uint64(len(r.timers)))
+	for _, t := range r.timers {
+		b = bus.AppendString(b, t.name)
+		b = bus.AppendUint(b, uint64(t.at))
+	}
+	b = bus.AppendUint(b, uint64(len(r.members)))
+	for _, m := range r.members {
+		b = m.appendRecord(b)
+	}
+	return b
+}
+
+func (m *Member) appendRecord(b []byte) []byte {
+	b = bus.AppendUint(b, uint64(m.id))
+	b = bus.AppendUint(b, m.session)
+	b = bus.AppendString(b, m.user)
+	b = bus.AppendUint(b, m.count)
+	b = bus.AppendUint(b, m.last)
+	b = bus.AppendUint(b, uint64(m.replies.count))
+	for n, item := range m.replies.all {
+		b = bus.AppendUint(b, n)
+		b = bus.AppendString(b, item)
+	}
+	return b
+}
+
+// restore fills a new room from a snapshot. Its members are away, and their
+// lingers begin now.
+func (r *Room) restore(snapshot []byte) error {
+	rd := bus.NewReader(snapshot)
+	r.seq, r.ver, r.nextMember = rd.Uint(), rd.Uint(), rd.Uint32()
+	if meta := slices.Clone(rd.Bytes()); meta != nil {
+		r.meta.Store(&meta)
+	}
+	state := rd.Bytes()
+	for range rd.Count() {
+		r.timers = append(r.timers, timer{rd.String(), int64(rd.Uint())})
+	}
+	for range rd.Count() {
+		r.enter(r.restoreMember(rd))
+	}
+	if rd.Err() != nil {
+		return errRecord
+	}
+	if s, ok := r.handler.(Stater); ok && len(state) > 0 {
+		if err := msgpack.Unmarshal(state, s.State()); err != nil {
+			return fmt.Errorf("decode state: %w", err)
+		}
+	}
+	return nil
+}
+
+func (r *Room) restoreMember(rd *bus.Reader) *Member {
+	m := &Member{room: r, id: rd.Uint32(), session: rd.Uint(), user: rd.String(), at: away}
+	m.count, m.last = rd.Uint(), rd.Uint()
+	m.trimmed = m.count
+	for range rd.Count() {
+		m.replies.push(rd.Uint(), rd.Bytes())
+	}
+	return m
+}
+
+// wakeUp is the first thing that runs in a room: what the time away has left to
+// do, and the handler's Open.
+func (r *Room) wakeUp() error {
+	r.history.base, r.restored = r.seq, r.seq
+	for _, m := range r.members {
+		m.leaveAt = r.turn.now + int64(r.kind.Linger)
+		r.at(dueLinger, m.leaveAt)
+	}
+	r.armTimers()
+	if o, ok := r.handler.(Opener); ok {
+		if err := o.Open(r); err != nil {
+			return err
+		}
+	}
+	r.ran()
+	r.settle()
+	return nil
+}
+
+// recordSeed makes hashes of records, to see whether one has changed.
+var recordSeed = maphash.MakeSeed()
+
+// watchRecord writes the record of a room that has changed, when its time has
+// come.
+func (r *Room) watchRecord() {
+	if !r.dirty || r.saving || r.phase != live || r.kind.Durability == None {
+		return
+	}
+	if r.due[dueSave] == 0 {
+		r.due[dueSave] = r.turn.now + int64(r.kind.Durability)
+	}
+	if !r.isDue(dueSave) {
+		return
+	}
+	r.dirty = false
+	b := r.appendRecord(nil, r.worker.run)
+	if sum := maphash.Bytes(recordSeed, b); sum != r.saved {
+		r.saving, r.saved = true, sum
+		r.worker.keeper.add(job{room: r, value: b, revision: r.revision})
+	}
+}
+
+// wrote is what comes back from a write of the record.
+func (r *Room) wrote(revision uint64, err error) {
+	r.saving = false
+	switch {
+	case err == nil:
+		r.revision = revision
+	case errors.Is(err, errFenced):
+		if r.phase != ended {
+			r.fenced()
+		}
+	default:
+		r.saved, r.dirty = 0, true
+	}
+	if then := r.onWrote; then != nil {
+		r.onWrote = nil
+		then()
+	}
+	if err == nil {
+		return
+	}
+	r.due[dueSave] = r.turn.now + int64(r.kind.Durability) + int64(saveRetry)
+}
+
+// saveRetry is added to the interval when a record could not be written.
+const saveRetry = time.Second
+
+// fenced ends a room that has another owner by now: it shows nothing more, not
+// even what it has said in this turn.
+func (r *Room) fenced() {
+	r.Log().Error("room stopped: another worker owns it")
+	r.worker.metrics.fenced.Inc()
+	t := r.turn
+	t.shared, t.marks = t.shared[:0], t.marks[:0]
+	for i := range r.peers {
+		t.addOut(i, true)
+	}
+	r.phase = ended
+	r.stopGo()
+	r.depart()
+}
+
+// stopGo ends the context of what Go started.
+func (r *Room) stopGo() {
+	if r.gone != nil {
+		r.gone()
+		r.gone = nil
+	}
+}
+
+// depart begins the room's way out: when its subscription is gone and
+// everything that came before has been run, detached is called.
+func (r *Room) depart() {
+	if !r.departing {
+		r.departing = true
+		r.worker.retire(r)
+	}
+}
+
+// detached decides what becomes of a room that nothing reaches any more. err is
+// not nil if the bus was away, so that something may have been lost.
+func (r *Room) detached(err error) {
+	if r.saving {
+		r.onWrote = func() { r.detached(err) }
+		return
+	}
+	r.departing = false
+	switch {
+	case r.phase == ended, r.crash:
+		// What the last record says holds, and as it names this run of the
+		// worker, which does not have the room, anybody may take it.
+		r.phase = ended
+		r.worker.forget(r)
+	case r.phase == leaving && !r.worker.draining.Load() && (err != nil || r.needed()):
+		r.revive()
+	default:
+		final := job{room: r, revision: r.revision, final: true}
+		final.retire = r.phase == closed || r.kind.Durability == None
+		final.value = r.appendRecord(nil, "")
+		r.phase = ended
+		r.stopGo()
+		r.worker.keeper.add(final)
+	}
+}
+
+// needed reports whether somebody came while the room was about to go.
+func (r *Room) needed() bool { return len(r.members) > 0 || len(r.timers) > 0 || r.running > 0 }
+
+// revive takes a room back that was about to leave memory.
+func (r *Room) revive() {
+	r.phase = live
+	r.due[dueEmpty] = 0
+	if err := r.worker.listen(r); err != nil {
+		r.phase = leaving // the bus is closed, so this worker is about to end
+		r.depart()
+		return
+	}
+	r.worker.settled(r.key)
+}

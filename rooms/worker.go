@@ -1,0 +1,289 @@
+package rooms
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"roomd/bus"
+	"roomd/kv"
+)
+
+// Config says how a worker runs. The zero Config is usable.
+type Config struct {
+	MaxRooms      int           // in memory at once; more are refused as overloaded; zero means 100,000
+	Shards        int           // goroutines that take commands off NATS; zero means GOMAXPROCS, at most 4
+	Writers       int           // records written at once; zero means 8
+	PresenceEvery time.Duration // how long presence changes are collected; zero means 50 ms
+	Drain         time.Duration // how long the end of Run may take to write records; zero means 10 s
+	Log           *slog.Logger  // nil means slog.Default()
+}
+
+func (cfg Config) check() (Config, error) {
+	for name, v := range map[string]int{
+		"MaxRooms": cfg.MaxRooms, "Shards": cfg.Shards, "Writers": cfg.Writers,
+		"PresenceEvery": int(cfg.PresenceEvery), "Drain": int(cfg.Drain),
+	} {
+		if v < 0 {
+			return cfg, fmt.Errorf("rooms config: %s is %d, must not be negative", name, v)
+		}
+	}
+	setDefault(&cfg.MaxRooms, 100_000)
+	setDefault(&cfg.Shards, min(runtime.GOMAXPROCS(0), 4))
+	setDefault(&cfg.Writers, 8)
+	setDefault(&cfg.PresenceEvery, 50*time.Millisecond)
+	setDefault(&cfg.Drain, 10*time.Second)
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	return cfg, nil
+}
+
+// A Worker runs rooms of the kinds it was given. Its methods may be called from
+// any goroutine.
+type Worker struct {
+	cfg     Config
+	conn    *bus.Conn
+	store   *kv.Records
+	run     string // names this run of the worker in records: never the same twice
+	kinds   map[string]*Kind
+	nodes   *bus.Nodes
+	metrics metrics
+	begin   time.Time // zero of the rooms' clock
+	started atomic.Bool
+
+	shards   []*shard
+	queue    *runQueue
+	alarms   *alarms
+	keeper   *keeper
+	lists    listCache
+	tickSeed atomic.Uint64
+	faultAt  atomic.Int64 // when a fault in authors' code was last logged
+	draining atomic.Bool
+
+	roomsCtx context.Context // what Go's functions get; ends when all rooms are gone
+	endRooms context.CancelFunc
+	goes     sync.WaitGroup // functions that Room.Go started
+	runners  sync.WaitGroup
+
+	mu        sync.RWMutex // guards what follows; not held over I/O or callbacks
+	rooms     map[string]*Room
+	moving    map[string]chan struct{} // keys of rooms that are being opened or given up; closed afterwards
+	endpoints map[bus.Address]*endpoint
+	barriers  map[*bus.Msg]chan struct{} // in the shards' channels
+}
+
+// A shard is a channel that the In subjects of many rooms share, and the
+// goroutine that sorts what comes into mailboxes.
+type shard struct {
+	in chan *bus.Msg
+}
+
+// shardQueue is how many envelopes may wait for a shard's goroutine, which only
+// sorts. When it is full NATS loses what comes, and edges run into deadlines.
+const shardQueue = 1 << 14
+
+// sortAtOnce is how many envelopes a shard sorts before it lets rooms run.
+const sortAtOnce = 256
+
+// NewWorker returns a worker for the given kinds. It does nothing before Run.
+func NewWorker(conn *bus.Conn, store *kv.Records, cfg Config, kinds ...Kind) (*Worker, error) {
+	cfg, err := cfg.check()
+	if err != nil {
+		return nil, err
+	}
+	w := &Worker{
+		cfg: cfg, conn: conn, store: store, run: runName(conn.Name()), begin: time.Now(),
+		kinds: make(map[string]*Kind), rooms: make(map[string]*Room),
+		moving: make(map[string]chan struct{}), endpoints: make(map[bus.Address]*endpoint),
+		barriers: make(map[*bus.Msg]chan struct{}),
+	}
+	for _, k := range kinds {
+		if k, err = k.check(); err != nil {
+			return nil, err
+		}
+		if w.kinds[k.Name] != nil {
+			return nil, fmt.Errorf("kind %q is given twice", k.Name)
+		}
+		w.kinds[k.Name] = &k
+	}
+	for range cfg.Shards {
+		w.shards = append(w.shards, &shard{in: make(chan *bus.Msg, shardQueue)})
+	}
+	w.metrics = newMetrics(w)
+	w.roomsCtx, w.endRooms = context.WithCancel(context.Background())
+	w.queue = newRunQueue(runtime.GOMAXPROCS(0), func() { w.runners.Go(w.runRooms) })
+	w.alarms = newAlarms(func() int64 { return w.clock(time.Now()) }, w.wake)
+	w.keeper = newKeeper(w)
+	w.nodes = bus.NewNodes(conn, "worker", func() uint64 { return uint64(w.Len()) }, w.lostNode)
+	return w, nil
+}
+
+// Run opens rooms on demand and runs them until ctx ends. Then it takes no new
+// ones, writes every room's record, releases the rooms and returns; by then
+// every goroutine it started has ended. A Worker runs once.
+func (w *Worker) Run(ctx context.Context) error {
+	if w.started.Swap(true) {
+		return errors.New("rooms: worker was run before")
+	}
+	defer w.endRooms()
+	// Whatever serves the rooms ends after them.
+	serving, endServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer endServing()
+	var services, keepers sync.WaitGroup
+	for _, s := range w.shards {
+		services.Go(func() { w.sort(serving, s) })
+	}
+	services.Go(func() { w.alarms.run(serving) })
+	nodes := make(chan error, 1)
+	services.Go(func() { nodes <- w.nodes.Run(serving) })
+	w.queue.open()
+	writing, endWriting := context.WithCancel(context.WithoutCancel(ctx))
+	defer endWriting()
+	for range w.cfg.Writers {
+		keepers.Go(func() { w.keeper.run(writing) })
+	}
+
+	stop, err := w.serve(ctx)
+	if err == nil {
+		w.cfg.Log.Info("worker runs", "node", w.conn.Name(), "run", w.run)
+		select {
+		case <-ctx.Done():
+		case err = <-nodes:
+		}
+	}
+	w.draining.Store(true)
+	stop()
+	w.drain(endWriting)
+	w.keeper.close()
+	keepers.Wait()
+	w.endRooms()
+	w.goes.Wait()
+	endServing()
+	services.Wait()
+	w.queue.close()
+	w.runners.Wait()
+	return err
+}
+
+// drain gives all rooms up and waits until they are gone; when Config.Drain has
+// passed it ends the writing of records, and with it what is left.
+func (w *Worker) drain(endWriting context.CancelFunc) {
+	defer time.AfterFunc(w.cfg.Drain, endWriting).Stop()
+	for {
+		w.mu.RLock()
+		moving := slices.Collect(maps.Values(w.moving))
+		var rooms []*Room
+		for key, r := range w.rooms {
+			if w.moving[key] == nil {
+				rooms = append(rooms, r)
+			}
+		}
+		w.mu.RUnlock()
+		if len(rooms) == 0 && len(moving) == 0 {
+			return
+		}
+		var told sync.WaitGroup
+		told.Add(len(rooms))
+		for _, r := range rooms {
+			w.post(r, func(r *Room) {
+				if r.phase == live {
+					r.phase = leaving
+					r.depart()
+				}
+				told.Done()
+			})
+		}
+		told.Wait()
+		for _, gone := range moving {
+			<-gone
+		}
+	}
+}
+
+// runName makes the name of one run of a worker. Two runs must never have the
+// same: records name their owner by it.
+func runName(node string) string {
+	var random [8]byte
+	rand.Read(random[:]) // never fails since Go 1.24
+	return fmt.Sprintf("%.44s-%x", node, random)
+}
+
+// Len returns how many rooms are in memory.
+func (w *Worker) Len() int {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return len(w.rooms)
+}
+
+// clock is the time of rooms: nanoseconds since the worker was made, never 0.
+func (w *Worker) clock(t time.Time) int64 { return int64(t.Sub(w.begin)) + 1 }
+
+// nextPhase spreads the ticks of rooms.
+func (w *Worker) nextPhase() uint32 {
+	return uint32(w.tickSeed.Add(0x9e3779b97f4a7c15) >> 33)
+}
+
+// endpoint returns what all rooms share about an address.
+func (w *Worker) endpoint(a bus.Address) *endpoint {
+	w.mu.RLock()
+	e := w.endpoints[a]
+	w.mu.RUnlock()
+	if e != nil {
+		return e
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e = w.endpoints[a]; e == nil {
+		e = &endpoint{a, w.conn.Subjects().Out(a)}
+		w.endpoints[a] = e
+	}
+	return e
+}
+
+// lostNode marks the members on an edge that is gone as away.
+func (w *Worker) lostNode(node bus.Node) {
+	if node.Role != "edge" {
+		return
+	}
+	w.mu.Lock()
+	known := false
+	for a := range w.endpoints {
+		if a.Edge() == node.Name {
+			known = true
+			delete(w.endpoints, a)
+		}
+	}
+	rooms := make([]*Room, 0, len(w.rooms))
+	if known {
+		for _, r := range w.rooms {
+			rooms = append(rooms, r)
+		}
+	}
+	w.mu.Unlock()
+	for _, r := range rooms {
+		w.post(r, func(r *Room) { r.loseEdge(node.Name) })
+	}
+}
+
+// faultEvery is how often faults in authors' code are logged: a client could
+// cause one per command.
+const faultEvery = time.Second
+
+// logFault logs an error of an author's callback that has no code.
+func (w *Worker) logFault(r *Room, err error) {
+	w.metrics.faults.Inc()
+	now := r.turn.now
+	last := w.faultAt.Load()
+	if now-last >= int64(faultEvery) && w.faultAt.CompareAndSwap(last, now) || last == 0 {
+		r.Log().Error("callback failed; more of these within a second are only counted", "err", err)
+	}
+}

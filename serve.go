@@ -1,0 +1,256 @@
+package roomd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"roomd/bus"
+	"roomd/client"
+	"roomd/edge"
+	"roomd/kv"
+	"roomd/rooms"
+)
+
+// A node is the running process: what it is connected to and which roles it
+// plays.
+type node struct {
+	cfg     config
+	log     *slog.Logger
+	conn    *bus.Conn // of the edge, or of the worker where there is no edge
+	records *kv.Records
+	admin   *admin
+	edge    *edge.Server  // nil in a worker alone
+	worker  *rooms.Worker // nil in an edge alone
+	kinds   []rooms.Kind
+}
+
+// serve runs the node until ctx ends, and then ends it in order: clients are
+// told to come back elsewhere, rooms are saved and given up, NATS goes last.
+func serve(ctx context.Context, cfg config, opts Options, kinds []rooms.Kind) (err error) {
+	started := time.Now()
+	n := &node{cfg: cfg, log: cfg.logger(), kinds: kinds}
+	adminLn, err := listenAdmin(cfg.admin)
+	if err != nil {
+		return err
+	}
+	if adminLn != nil {
+		defer adminLn.Close()
+	}
+	if n.conn, err = bus.Open(ctx, cfg.bus(n.log)); err != nil {
+		return err
+	}
+	defer n.conn.Close()
+	n.admin = newAdmin(n.conn)
+	if n.records, err = openRecords(ctx, n.conn, cfg); err != nil {
+		return err
+	}
+	workerConn := n.conn
+	if cfg.role == roleAll { // a connection each: neither waits behind the other's messages
+		if workerConn, err = n.conn.Dial(ctx, n.conn.Name()+"-worker"); err != nil {
+			return err
+		}
+		defer workerConn.Close()
+	}
+	if err := n.build(ctx, workerConn, opts); err != nil {
+		return err
+	}
+	return n.run(ctx, adminLn, started)
+}
+
+// storeTimeout bounds the wait for JetStream: a cluster that is electing takes
+// up to 9 s.
+const storeTimeout = 20 * time.Second
+
+func openRecords(ctx context.Context, conn *bus.Conn, cfg config) (*kv.Records, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if err := conn.CheckJetStream(ctx); err != nil {
+		return nil, err
+	}
+	bucket := "roomd_rooms"
+	if cfg.prefix != "r" { // several systems may share one NATS
+		bucket += "_" + cfg.prefix
+	}
+	return kv.OpenRecords(ctx, conn, kv.Config{Bucket: bucket, Memory: conn.InMemory(), Replicas: cfg.replicas})
+}
+
+func (n *node) build(ctx context.Context, workerConn *bus.Conn, opts Options) (err error) {
+	if n.cfg.role != roleEdge {
+		n.worker, err = rooms.NewWorker(workerConn, n.records, rooms.Config{MaxRooms: n.cfg.maxRooms, Log: n.log}, n.kinds...)
+		if err != nil {
+			return err
+		}
+		n.admin.registry.MustRegister(n.worker.Collectors()...)
+	}
+	if n.cfg.role == roleWorker {
+		return nil
+	}
+	secret, err := n.records.Secret(ctx, "resume")
+	if err != nil {
+		return err
+	}
+	cfg := edge.Config{
+		Addr: n.cfg.addr, Origins: list(n.cfg.origins), TrustProxy: n.cfg.trustProxy,
+		MaxConns: n.cfg.maxConns, MaxConnsPerIP: n.cfg.maxConnsPerIP, OutboxBytes: n.cfg.outbox,
+		CommandsPerSecond: n.cfg.commandRate, CommandBurst: n.cfg.commandBurst, MaxInFlight: n.cfg.inFlight,
+		DrainTimeout: n.cfg.drain, Secret: secret, HTTP: pages(opts), Log: n.log,
+	}
+	if n.edge, err = edge.New(n.conn, cfg); err != nil {
+		return err
+	}
+	n.admin.registry.MustRegister(n.edge)
+	return nil
+}
+
+// run starts what was built: NATS first, then rooms, then sockets; and ends it
+// the other way round. What fails ends the rest.
+func (n *node) run(ctx context.Context, adminLn net.Listener, started time.Time) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var ended sync.WaitGroup
+	// Each part outlives the ones that need it: its context ends when they have ended.
+	part := func(ctx context.Context, run func(context.Context) error) (end context.CancelFunc, done chan struct{}) {
+		ctx, end = context.WithCancel(ctx)
+		done = make(chan struct{})
+		ended.Go(func() {
+			defer close(done)
+			if err := run(ctx); err != nil {
+				fail(err)
+			}
+		})
+		return end, done
+	}
+	lasting := context.WithoutCancel(ctx)
+	endAdmin := func() {}
+	if adminLn != nil {
+		endAdmin, _ = part(lasting, func(ctx context.Context) error { return n.admin.serve(ctx, adminLn) })
+	}
+	endWorker, workerDone := func() {}, closedChan()
+	if n.worker != nil {
+		endWorker, workerDone = part(lasting, n.worker.Run)
+	}
+	endEdge, edgeDone := func() {}, closedChan()
+	if n.edge != nil {
+		endEdge, edgeDone = part(lasting, n.edge.Run)
+	}
+	if n.ready(ctx) {
+		n.admin.up.Store(true)
+		n.banner(os.Stdout, time.Since(started))
+	}
+	<-ctx.Done()
+	n.admin.draining.Store(true)
+	n.log.Info("ending", "node", n.conn.Name())
+	endEdge()
+	<-edgeDone
+	endWorker()
+	<-workerDone
+	endAdmin()
+	ended.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// ready waits until both roles serve, or ctx ends.
+func (n *node) ready(ctx context.Context) bool {
+	var waits []<-chan struct{}
+	if n.edge != nil {
+		waits = append(waits, n.edge.Ready())
+	}
+	for _, ready := range waits {
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// banner says what runs and where.
+func (n *node) banner(w io.Writer, took time.Duration) {
+	role := n.cfg.role
+	if role == roleAll {
+		role = "edge, worker and NATS"
+	}
+	fmt.Fprintf(w, "roomd: %s, up in %d ms\n", role, took.Milliseconds())
+	line := func(what, where string) { fmt.Fprintf(w, "  %-8s %s\n", what, where) }
+	if n.edge != nil {
+		host := browserHost(n.edge.Addr())
+		line("page", "http://"+host)
+		line("clients", "ws://"+host+"/ws")
+	}
+	if n.worker != nil {
+		names := make([]string, len(n.kinds))
+		for i, k := range n.kinds {
+			names[i] = k.Name
+		}
+		line("kinds", strings.Join(names, " "))
+	}
+	switch {
+	case n.cfg.nats != "":
+		line("NATS", n.cfg.nats)
+	case n.cfg.memory:
+		line("NATS", "inside, in memory: rooms are gone at the end")
+	default:
+		line("NATS", "inside, rooms kept in "+n.cfg.data)
+	}
+	if url := n.conn.ClientURL(); url != "" {
+		line("", "takes clients on "+url)
+	}
+	if n.cfg.admin != "" {
+		line("admin", "http://"+n.cfg.admin+"/metrics /livez /readyz /debug/pprof")
+	}
+}
+
+// browserHost turns a listener's address into one that a browser on this
+// machine understands.
+func browserHost(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return addr.String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() || ip.IsLoopback() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// pages serves the client library, the program's own pages and handler.
+func pages(opts Options) http.Handler {
+	mux := http.NewServeMux()
+	modules := http.FileServerFS(client.JavaScript)
+	fromAnywhere := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*") // pages of other hosts import it too
+		modules.ServeHTTP(w, r)
+	}
+	mux.HandleFunc("GET /roomd.js", fromAnywhere)
+	mux.HandleFunc("GET /roomd/", fromAnywhere)
+	switch {
+	case opts.HTTP != nil:
+		mux.Handle("/", opts.HTTP)
+	case opts.Pages != nil:
+		mux.Handle("/", http.FileServerFS(opts.Pages))
+	default:
+		mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintln(w, "roomd is up. Clients connect to /ws; the JavaScript client is /roomd.js.")
+		})
+	}
+	return mux
+}
+
+func closedChan() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
