@@ -32,7 +32,7 @@ web: client/node_modules
 
 # Real pages in a real browser.
 browser: cmd/roomd/webtest/node_modules setup
-	CHROMIUM=$(CHROMIUM) node --test cmd/roomd/webtest/
+	cd cmd/roomd/webtest && CHROMIUM=$(CHROMIUM) node --test
 
 client/node_modules: client/package.json
 	cd client && npm ci --no-audit --no-fund

@@ -1,7 +1,6 @@
 package roomd
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"net"
@@ -12,10 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"roomd/bus"
-	"roomd/rooms"
 )
 
 // The test binary is roomd itself when it is started with this set.
@@ -23,16 +20,10 @@ const asRoomd = "ROOMD_TEST_AS_ROOMD"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asRoomd) != "" {
-		Main(Options{}, rooms.Kind{Name: "quiet", New: func() rooms.Handler { return quiet{} }})
+		Main(Options{}, notesKind())
 	}
 	os.Exit(m.Run())
 }
-
-type quiet struct{}
-
-func (quiet) Join(*rooms.Room, *rooms.Member) error                    { return nil }
-func (quiet) Leave(*rooms.Room, *rooms.Member, rooms.Reason)           {}
-func (quiet) Receive(*rooms.Room, *rooms.Member, *rooms.Message) error { return nil }
 
 // roomd returns a command that runs this program as a node of its own.
 func roomdCommand(ctx context.Context, args ...string) (*exec.Cmd, *bytes.Buffer) {
@@ -41,24 +32,6 @@ func roomdCommand(ctx context.Context, args ...string) (*exec.Cmd, *bytes.Buffer
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	return cmd, &errs
-}
-
-// startRoomd starts a node and waits for its banner.
-func startRoomd(t *testing.T, args ...string) *exec.Cmd {
-	t.Helper()
-	cmd, errs := roomdCommand(t.Context(), args...)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || !strings.HasPrefix(line, "roomd: ") {
-		t.Fatalf("node said %q, %v; %s", line, err, errs)
-	}
-	return cmd
 }
 
 func TestLikelyMistakesAreExplained(t *testing.T) {
@@ -112,7 +85,8 @@ func TestNodeSaysWhenItIsReadyAndEndsInOrder(t *testing.T) {
 	}
 	admin := ln.Addr().String()
 	ln.Close()
-	cmd := startRoomd(t, "-data", t.TempDir(), "-addr", "127.0.0.1:0", "-admin", admin)
+	node := &process{args: []string{"-data", t.TempDir(), "-addr", "127.0.0.1:0", "-admin", admin}}
+	node.start(t)
 	for _, path := range []string{"/livez", "/readyz", "/metrics", "/debug/pprof/cmdline"} {
 		resp, err := http.Get("http://" + admin + path)
 		if err != nil {
@@ -123,19 +97,5 @@ func TestNodeSaysWhenItIsReadyAndEndsInOrder(t *testing.T) {
 			t.Errorf("%s answers %s", path, resp.Status)
 		}
 	}
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Errorf("node ended with %v", err)
-		}
-	case <-time.After(20 * time.Second):
-		t.Error("node did not end")
-		cmd.Process.Kill()
-		<-ended
-	}
+	node.stop(t, syscall.SIGTERM)
 }

@@ -28,7 +28,7 @@ const pongMillis = 10_000; // to answer a ping
 /** Codes after which a join may succeed a little later. */
 const passing = new Set(["unavailable", "overloaded", "rate_limited", "timeout"]);
 
-const steadyMillis = 5_000; // a connection that lasted so long was a success
+const steadyMillis = 2_000; // a connection that lasted so long was a success
 
 /**
  * @typedef {object} Options

@@ -263,6 +263,9 @@ func (c *testClient) hangUp() {
 // stall keeps the client from reading, after one more message at most, until
 // unblock is called.
 func (c *testClient) stall() (unblock func()) {
+	if tcp, ok := c.sock.(*net.TCPConn); ok {
+		_ = tcp.SetReadBuffer(256 << 10) // else the kernel takes megabytes for it
+	}
 	ch := make(chan struct{})
 	c.stalls <- ch
 	unblock = sync.OnceFunc(func() { close(ch) })

@@ -6,6 +6,7 @@ const (
 	closeShutdown = 4000 // the edge leaves; another one takes the client
 	closeSlow     = 4001 // the client fell too far behind; seen by the server only, clients see the connection reset (1006)
 	closeIdle     = 4002 // no sign of life
+	closeLater    = 4003 // the edge cannot serve the client now
 
 	closeBadFrame     = 4100 // not a frame of the client protocol
 	closeUnauthorized = 4101 // hello missing, late or refused

@@ -19,7 +19,7 @@ type flight struct {
 	last     uint64 // highest number in items
 	items    []inFlight
 	buf      []byte // the commands as they are in envelopes, in the order of items
-	resentAt uint32 // loop's milliseconds; to do it once for many out of order
+	resentAt uint32 // loop's milliseconds, 0 if never; to do it once for many out of order
 }
 
 type inFlight struct {
@@ -193,8 +193,8 @@ func (lp *sessions) reply(m *membership, it *bus.Item) bool {
 		return true
 	}
 	if it.Code == bus.OutOfOrder && fl.earlier(i) {
-		if lp.after(fl.resentAt + resendAfter) {
-			fl.resentAt = lp.l.ms
+		if fl.resentAt == 0 || lp.after(fl.resentAt+resendAfter) {
+			fl.resentAt = max(lp.l.ms, 1)
 			lp.resend(fl)
 		}
 		return false

@@ -237,3 +237,13 @@ func (s *session) find(no uint64) *membership {
 	}
 	return nil
 }
+
+// in reports whether the session is in the room with that key, or on the way.
+func (s *session) in(key string) bool {
+	for m := s.first; m != nil; m = m.next {
+		if m.room != nil && m.room.key() == key {
+			return true
+		}
+	}
+	return false
+}

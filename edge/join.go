@@ -42,16 +42,12 @@ func (lp *sessions) join(s *session, f *frame) {
 	case id != "" && !bus.ValidID(id):
 		lp.refuse(s, f, bus.BadName, "room id: 1 to 64 of A-Z a-z 0-9 _ -")
 		return
+	case id != "" && s.in(bus.Key(kind, id)):
+		lp.refuse(s, f, bus.AlreadyJoined, "")
+		return
 	case int(s.rooms) >= lp.cfg.MaxRooms:
 		lp.refuse(s, f, bus.TooManyRooms, "")
 		return
-	}
-	key := bus.Key(kind, id)
-	for m := s.first; m != nil; m = m.next {
-		if m.room != nil && m.room.key() == key {
-			lp.refuse(s, f, bus.AlreadyJoined, "")
-			return
-		}
 	}
 	lp.counts.joins++
 	m := lp.add(s)
@@ -64,7 +60,7 @@ func (lp *sessions) join(s *session, f *frame) {
 		lp.lookForRoom(m)
 		return
 	}
-	lp.enter(m, key)
+	lp.enter(m, bus.Key(kind, id))
 }
 
 func (lp *sessions) beginEntry(m *membership) *entry {
@@ -180,10 +176,10 @@ func (lp *sessions) joined(r *room, it *bus.Item) {
 		return
 	}
 	asked, fresh := *m.entry, m.member == 0
-	lp.endEntry(m)
 	if r.find(it.To) != m {
 		lp.reseat(m, it.To)
 	}
+	lp.endEntry(m)
 	m.count = it.Joined.At.Count
 	if fresh || !it.Joined.Recovered {
 		m.taken, m.skipped = it.Joined.N, 0

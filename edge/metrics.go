@@ -58,7 +58,7 @@ var codes = [...]bus.Code{
 
 var closeCodes = [...]uint16{
 	closeNormal, 1001, closeProtocol, closeWrongSort, closeNoStatus, closeAbnormal, closeBadUTF8, closeTooBig,
-	closeOverload, closeShutdown, closeSlow, closeIdle, closeBadFrame, closeUnauthorized, closeReplaced, closeAbuse,
+	closeOverload, closeShutdown, closeSlow, closeIdle, closeLater, closeBadFrame, closeUnauthorized, closeReplaced, closeAbuse,
 }
 
 var turnBuckets = [...]time.Duration{

@@ -286,11 +286,9 @@ func (lp *sessions) lookForRoom(m *membership) {
 		}
 		lp.srv.kinds.add(e.kind)
 		key := bus.Key(e.kind, id)
-		for other := m.session().first; other != nil; other = other.next {
-			if other.room != nil && other.room.key() == key {
-				lp.turnAway(m, bus.AlreadyJoined, "")
-				return
-			}
+		if m.session().in(key) {
+			lp.turnAway(m, bus.AlreadyJoined, "")
+			return
 		}
 		lp.enter(m, key)
 	})

@@ -170,7 +170,7 @@ func passing(code bus.Code) bool {
 // comeLater sends a client away that cannot be served now.
 func (lp *sessions) comeLater(s *session, code bus.Code) {
 	lp.counts.refuse(code)
-	lp.bye(s, closeOverload, code, "", 500+random(4500))
+	lp.bye(s, closeLater, code, "", 500+random(4500))
 }
 
 // begin welcomes a new session.

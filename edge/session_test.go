@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -86,6 +87,8 @@ func TestAuthDecidesWithoutHoldingUpTheLoop(t *testing.T) {
 		}
 		return "user-" + token, nil
 	}})
+	open := sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(open)
 	slow := dial(t, s, nativeName)
 	slow.send(`[1,{"token":"slow"}]`, `[5,1]`) // what follows the hello waits with it
 	slow.send(`[5,2]`)
@@ -107,9 +110,9 @@ func TestAuthDecidesWithoutHoldingUpTheLoop(t *testing.T) {
 		if code != bus.Unavailable || text != "" || retry < 500 {
 			t.Errorf("%s: bye %q %q %d, want to be sent away for a while without details", token, code, text, retry)
 		}
-		c.wantClose(closeOverload)
+		c.wantClose(closeLater)
 	}
-	close(gate)
+	open()
 	if w := slow.welcome(); w.User != "Slow" {
 		t.Errorf("user %q", w.User)
 	}

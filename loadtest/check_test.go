@@ -103,6 +103,22 @@ func TestPassedOverCommandIsMissing(t *testing.T) {
 	}
 }
 
+func TestCommandLostWithItsConnectionIsNoFault(t *testing.T) {
+	_, r := bench(1)
+	m := r.members[0]
+	m.sent, m.unnumbered = 3, 3
+	hears(m, 1, 0, 1)
+	m.doubt()
+	m.sent = 5
+	if got := r.missing(); got != 2 {
+		t.Errorf("missing() = %d, want the 2 sent on the next connection", got)
+	}
+	hears(m, 2, 0, 5)
+	if got := r.missing(); got != 1 {
+		t.Errorf("missing() = %d, want the 1 that was passed over", got)
+	}
+}
+
 func TestLogIsCutBehindTheSlowest(t *testing.T) {
 	sh, r := bench(2)
 	const n = 100_000

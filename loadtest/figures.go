@@ -113,5 +113,6 @@ func (t *test) conclude() error {
 	r.Unrecovered, r.Unknown, r.Resets = s.unrecovered, s.unknown, s.resets
 	r.SlowClosed = s.slowClosed
 	r.Patches, r.States, r.SkippedPatches = s.patches, s.states, s.skippedPatches
+	r.Compared = s.compared
 	return t.fillUpdates()
 }

@@ -209,7 +209,7 @@ func (sh *shard) quiet() bool {
 			missing += r.missing()
 		}
 	}
-	return missing <= sh.refused+sh.unknown
+	return missing <= sh.refused
 }
 
 // totals adds the shards up.
@@ -260,8 +260,8 @@ func (f *fleet) missing(ctx context.Context) (lost uint64, err error) {
 				perCommand = max(perCommand, uint64(len(r.members)))
 			}
 		}
-		if excused := sh.refused + sh.unknown; commands > excused {
-			lost += (commands - excused) * perCommand
+		if commands > sh.refused {
+			lost += (commands - sh.refused) * perCommand
 		}
 		for _, m := range sh.members {
 			if m.phase != phaseGone && !f.o.broadcasts() {
@@ -272,9 +272,10 @@ func (f *fleet) missing(ctx context.Context) (lost uint64, err error) {
 	return lost, err
 }
 
-// bytesIn is what all present connections have received.
+// bytesIn is what all clients have received, on all their connections.
 func (sh *shard) bytesIn() (n uint64) {
 	for _, m := range sh.members {
+		n += m.bytes
 		if m.conn != nil {
 			n += m.conn.BytesIn
 		}

@@ -42,12 +42,16 @@ type member struct {
 
 	sent       uint32 // numbers given out, see stamp
 	n          uint64 // last command number
+	doubtful   uint32 // numbers up to this one may be lost without a fault, see doubt
+	unnumbered uint32 // highest number sent as a command without a reply
 	resent     uint64 // commands up to this number were sent more than once
 	unanswered []command
 	waiting    []time.Duration // due, but maxInFlight holds them back
 
 	attempt  int           // failed tries to come back
 	returnAt time.Duration // when the way back into the room was due to begin
+	since    time.Duration // in the room without a break
+	bytes    uint64        // received on earlier connections
 	settled  bool          // has been in the room at least once
 	stateful bool          // pos.Ver counts: a state has come
 }
@@ -71,6 +75,9 @@ const (
 
 func (m *member) dial() {
 	m.phase = phaseOpening
+	if m.conn != nil {
+		m.bytes += m.conn.BytesIn
+	}
 	m.conn = m.sh.loop.Dial(m.sh.fleet.target, source(m.index), m)
 }
 
@@ -226,9 +233,7 @@ func (m *member) take(j *client.Joined) {
 		}
 	}
 	if !j.Resumed {
-		m.sh.unknown += uint64(len(m.unanswered))
-		m.unanswered = m.unanswered[:0]
-		m.n, m.resent = j.N, j.N
+		m.forget(j.N)
 	}
 	if j.Epoch != m.pos.Epoch {
 		m.gaps = nil
@@ -255,7 +260,7 @@ func (m *member) left(f *client.Frame) {
 		m.sh.refuse("left " + string(f.Code))
 	}
 	m.id, m.pos, m.resume = 0, client.Position{}, ""
-	m.n, m.resent, m.unanswered = 0, 0, m.unanswered[:0]
+	m.forget(0)
 	m.conn.Close(client.CloseNormal, "")
 	m.phase = phaseAway
 	m.sh.after(m.sh.pause(), m)
@@ -269,10 +274,23 @@ func (m *member) notice(f *client.Frame) {
 	m.room.restart(f.Epoch)
 	m.pos = client.Position{Epoch: f.Epoch, Seq: f.Seq, Count: f.Count}
 	m.gaps, m.stateful = nil, false
-	m.sh.unknown += uint64(len(m.unanswered))
-	m.unanswered = m.unanswered[:0]
-	m.n, m.resent = f.N, f.N
+	m.forget(f.N)
 }
+
+// forget gives up the commands without a reply: the seat that would get it is
+// gone. Commands go on from number n.
+func (m *member) forget(n uint64) {
+	if len(m.unanswered) > 0 {
+		m.sh.unknown += uint64(len(m.unanswered))
+		m.doubtful = m.sent
+	}
+	m.unanswered = m.unanswered[:0]
+	m.n, m.resent = n, n
+}
+
+// doubt notes that the connection is gone, and with it, maybe, commands that want
+// no reply. Numbered ones are sent again.
+func (m *member) doubt() { m.doubtful = max(m.doubtful, m.unnumbered) }
 
 // Closed is called when the connection ended, unless we dropped it.
 func (m *member) Closed(c *client.Conn, err *client.CloseError) {
@@ -292,7 +310,8 @@ func (m *member) Closed(c *client.Conn, err *client.CloseError) {
 // with growing random pauses.
 func (m *member) comeBack(err *client.CloseError) {
 	was := m.phase
-	m.phase, m.conn = phaseAway, nil
+	m.phase = phaseAway
+	m.doubt()
 	if was == phaseOpening {
 		m.sh.dialing--
 	}
@@ -321,6 +340,7 @@ func (m *member) drop() {
 		m.sh.dialing--
 	}
 	m.phase = phaseAway
+	m.doubt()
 	m.conn.Drop()
 }
 
@@ -341,6 +361,8 @@ func (m *member) command(event string, due time.Duration, numbered bool) {
 		m.n++
 		c.n = m.n
 		m.unanswered = append(m.unanswered, c)
+	} else {
+		m.unnumbered = m.sent
 	}
 	m.sh.transmit(m, c)
 }

@@ -42,7 +42,10 @@ func (p *progress) say(what string) {
 
 // step tells of a second of the measurement.
 func (p *progress) step(what string, at report.Point, total float64) {
-	text := fmt.Sprintf("%s: %.0f deliveries/s, p50 %.1f ms, p99 %.1f ms", what, at.Deliveries, at.P50, at.P99)
+	text := fmt.Sprintf("%s: %.0f deliveries/s", what, at.Deliveries)
+	if at.P99 > 0 {
+		text += fmt.Sprintf(", p50 %.1f ms, p99 %.1f ms", at.P50, at.P99)
+	}
 	p.set(text, at.X/total)
 	if p.bar == nil && time.Since(p.last) > quietFor {
 		p.line(fmt.Sprintf("%3.0f of %.0f s  %s", at.X, total, text))
@@ -73,9 +76,9 @@ func (p *progress) set(text string, share float64) {
 	if p.bar == nil {
 		return
 	}
-	p.bar.Describe(text)
 	// A bar that cannot be drawn is no reason to end a test.
 	_ = p.bar.Set(int(min(max(share, 0), 0.999) * 1000))
+	p.bar.Describe(text)
 }
 
 // end takes the bar off the screen; the next step draws it again.

@@ -91,7 +91,7 @@ func (r *room) checkSender(h heard, v *verdicts) {
 		return
 	}
 	place, number := int(h>>32&0x7fffffff), uint32(h)
-	if place >= len(r.numbers) {
+	if place >= len(r.members) {
 		v.corrupt++
 		return
 	}
@@ -100,7 +100,7 @@ func (r *room) checkSender(h heard, v *verdicts) {
 		v.duplicates++ // a command was applied twice, or late
 		return
 	}
-	r.skipped += uint64(number - last - 1)
+	r.skipped += r.unheard(place, number-1)
 	r.numbers[place] = number
 }
 
@@ -140,9 +140,19 @@ func (r *room) restart(epoch uint64) {
 func (r *room) missing() uint64 {
 	n := r.skipped
 	for place, m := range r.members {
-		n += uint64(m.sent - r.numbers[place])
+		n += r.unheard(place, m.sent)
 	}
 	return n
+}
+
+// unheard is how many of a sender's numbers up to to nobody has heard, but should
+// have: those that may have gone down with a connection don't count.
+func (r *room) unheard(place int, to uint32) uint64 {
+	from := max(r.numbers[place], r.members[place].doubtful)
+	if to <= from {
+		return 0
+	}
+	return uint64(to - from)
 }
 
 // behind is the number of deliveries that members still lack.

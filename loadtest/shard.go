@@ -151,7 +151,10 @@ func (sh *shard) turn(due time.Duration) {
 		return
 	}
 	m := sh.senders[i%int64(len(sh.senders))]
-	if m.phase != phaseJoined {
+	if m.phase != phaseJoined && sh.fleet.o.scenario == "churn" {
+		m = sh.anyPresent() // to be away is part of the scenario
+	}
+	if m == nil || m.phase != phaseJoined {
 		sh.unsent++
 		return
 	}
@@ -160,6 +163,17 @@ func (sh *shard) turn(due time.Duration) {
 		sh.sends++
 		record(sh.lag, sh.loop.Clock()-due)
 	}
+}
+
+// anyPresent finds a sender that is in its room, or nil.
+func (sh *shard) anyPresent() *member {
+	from := rand.IntN(len(sh.senders))
+	for i := range sh.senders {
+		if m := sh.senders[(from+i)%len(sh.senders)]; m.phase == phaseJoined {
+			return m
+		}
+	}
+	return nil
 }
 
 // transmit puts a command with a payload on the wire.
@@ -173,14 +187,16 @@ func (sh *shard) transmit(m *member, c command) {
 	m.conn.Send(sh.frame)
 }
 
-// delivery counts something that arrived for m and was due at intended.
+// delivery counts something that arrived for m and was due at intended. Its
+// latency counts if m was there all the time: what one gets on coming back took
+// as long as one was away.
 func (sh *shard) delivery(m *member, intended time.Duration) {
 	sh.delivered++
 	now := sh.loop.Now()
 	if sh.window.holds(now) {
 		sh.deliveries++
 	}
-	if !m.slow && sh.window.holds(intended) {
+	if !m.slow && sh.window.holds(intended) && m.since <= intended {
 		record(sh.latency, now-intended)
 		record(sh.recent, now-intended)
 	}
@@ -200,9 +216,10 @@ func (sh *shard) arrived(m *member) {
 		sh.settled++
 	}
 	if m.returnAt > 0 && sh.fleet.o.timesReturns() {
+		m.since = 0
 		sh.delivery(m, m.returnAt)
 	}
-	m.returnAt = 0
+	m.returnAt, m.since = 0, sh.loop.Now()
 }
 
 func (sh *shard) refuse(code string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
@@ -40,8 +41,10 @@ func (t *test) do(ctx context.Context) (err error) {
 		}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { t.watchServer(ctx, cancel) })
+	defer watching.Wait()
 	defer cancel(nil)
-	go t.watchServer(ctx, cancel) // ends with ctx
 	aim, err := client.ParseTarget(t.server.URL)
 	if err != nil {
 		return err

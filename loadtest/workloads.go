@@ -92,6 +92,7 @@ func (w strolling) act(m *member, due time.Duration) {
 	if r := m.room; r.speaker == nil && sh.pace.done%speakEvery == 0 {
 		r.speaker, r.said = m, due
 		m.sent++
+		m.unnumbered = m.sent
 		text, err := msgpack.Marshal(strconv.Itoa(int(m.sent)))
 		if err != nil {
 			sh.v.corrupt++

@@ -10,11 +10,13 @@ import (
 
 func TestCommandsOfAMemberRunInOrderAndEachGetsItsReply(t *testing.T) {
 	b := startBus(t)
-	b.worker(t, "w1", Config{}, counterKind())
+	const n = 5000
+	kind := counterKind()
+	kind.MaxMailbox = 2 * n
+	b.worker(t, "w1", Config{}, kind)
 	e := b.edge(t, "e1")
 	key := e.open("counter", "a")
 	m := e.join(key, "Ann").To
-	const n = 5000
 	var batch []bus.Command
 	for i := range uint64(n) {
 		batch = append(batch, bus.Command{Op: bus.OpSend, Member: m, N: i + 1, Acked: max(i, 64) - 64, Event: []byte("add")})

@@ -26,7 +26,7 @@ type Kind struct {
 	History         int // messages kept for members who come back; zero means 256, negative none
 	PresenceLimit   int // in rooms with more members presence tells only how many; zero means 500
 	MaxMessageBytes int // data of one command; zero means 16 KiB
-	MaxMailbox      int // commands that wait for the room; more are refused as overloaded; zero means 4,096
+	MaxMailbox      int // commands that wait for the room, 1 KiB each on average; more are refused as overloaded; zero means 4,096
 
 	// Allow says whether a user may join, before there is a seat. Its error
 	// goes to the client; forbidden is the code for "not you". It must not

@@ -2,12 +2,10 @@ package rooms
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 
 	"roomd/bus"
-	"roomd/kv"
 )
 
 // serve answers what others ask of the worker, until stop is called.
@@ -94,8 +92,12 @@ func (w *Worker) open(ctx context.Context, kind *Kind, id string) error {
 		}
 		w.mu.Unlock()
 		if moving == nil {
-			defer w.settled(key)
-			return w.openHere(ctx, kind, key)
+			r, err := w.openHere(ctx, kind, key)
+			w.settled(key)
+			if r != nil {
+				w.post(r, (*Room).arrived)
+			}
+			return err
 		}
 		select {
 		case <-moving:
@@ -105,21 +107,20 @@ func (w *Worker) open(ctx context.Context, kind *Kind, id string) error {
 	}
 }
 
-// openHere claims a room that is not in memory and brings it there, unless
-// another worker has it.
-func (w *Worker) openHere(ctx context.Context, kind *Kind, key string) error {
+// openHere claims a room that is not in memory and brings it there. It returns
+// nil if another worker has it.
+func (w *Worker) openHere(ctx context.Context, kind *Kind, key string) (*Room, error) {
 	c, err := w.claim(ctx, key)
 	if err != nil || c.elsewhere {
-		return err
+		return nil, err
 	}
 	r := &Room{
 		worker: w, kind: kind, handler: kind.New(), key: key, shard: w.shardOf(key),
-		epoch: c.epoch, revision: c.revision, clean: c.clean,
-		departing: true, // until it lives there is nothing to take off the bus
+		epoch: c.epoch, revision: c.revision, clean: c.clean, departing: true,
 	}
 	if len(c.snapshot) > 0 && kind.Durability != None {
 		if err := r.restore(c.snapshot); err != nil {
-			return fmt.Errorf("restore room %q: %w", key, err)
+			return nil, fmt.Errorf("restore room %q: %w", key, err)
 		}
 	}
 	w.mu.Lock()
@@ -127,10 +128,10 @@ func (w *Worker) openHere(ctx context.Context, kind *Kind, key string) error {
 	w.mu.Unlock()
 	if err := w.wakeUp(ctx, r); err != nil {
 		w.drop(r)
-		return err
+		return nil, err
 	}
 	w.metrics.opened.Inc()
-	return nil
+	return r, nil
 }
 
 // wakeUp runs the room's first turn and subscribes it.
@@ -145,7 +146,7 @@ func (w *Worker) wakeUp(ctx context.Context, r *Room) error {
 		case r.phase >= closed:
 			err = bus.Errorf(bus.Closed, "room closed at once")
 		default:
-			r.departing, err = false, nil
+			err = nil
 		}
 	})
 	if err := <-woken; err != nil {
@@ -155,92 +156,6 @@ func (w *Worker) wakeUp(ctx context.Context, r *Room) error {
 		return err
 	}
 	return w.conn.Flush(ctx)
-}
-
-// A claim is what came out of asking for a room.
-type claim struct {
-	elsewhere bool // another worker has it
-	epoch     uint64
-	revision  uint64
-	snapshot  []byte
-	clean     bool // the owner before released it in order
-}
-
-// claim makes this worker the owner of a room by writing its record, unless the
-// owner that is written there has it in memory. A lost race begins anew: then
-// there is a living owner.
-func (w *Worker) claim(ctx context.Context, key string) (claim, error) {
-	for {
-		c, err := w.tryClaim(ctx, key)
-		if !errors.Is(err, kv.ErrConflict) && !errors.Is(err, kv.ErrExists) {
-			if err != nil && bus.AsError(err).Code == bus.Internal && !errors.Is(err, errRecord) {
-				// NATS's own errors: the store is not there now.
-				w.cfg.Log.Warn("room not opened", "room", key, "err", err)
-				err = bus.Errorf(bus.Unavailable, "records cannot be reached")
-			}
-			return c, err
-		}
-		if ctx.Err() != nil {
-			return claim{}, bus.Errorf(bus.Timeout, "room is contended")
-		}
-	}
-}
-
-func (w *Worker) tryClaim(ctx context.Context, key string) (claim, error) {
-	mine := record{epoch: 1, owner: w.run}
-	entry, err := w.store.Get(ctx, key)
-	if errors.Is(err, kv.ErrNotFound) {
-		revision, err := w.store.Create(ctx, key, mine.append(nil))
-		return claim{epoch: 1, revision: revision}, err
-	}
-	if err != nil {
-		return claim{}, err
-	}
-	rec, err := parseRecord(entry.Value)
-	if err != nil {
-		return claim{}, fmt.Errorf("room %q: %w", key, err)
-	}
-	if has, err := w.ownerHas(ctx, rec.owner, key); has || err != nil {
-		return claim{elsewhere: has}, err
-	}
-	mine.epoch = rec.epoch + 1
-	if !rec.closed {
-		mine.snapshot = rec.snapshot
-	}
-	revision, err := w.store.Update(ctx, key, mine.append(nil), entry.Revision)
-	return claim{
-		epoch: mine.epoch, revision: revision, snapshot: mine.snapshot,
-		clean: rec.owner == "" && len(mine.snapshot) > 0,
-	}, err
-}
-
-// ownerHas asks the run of a worker that a record names whether it has the
-// room. A run that nobody answers for is dead; one that is silent may live.
-func (w *Worker) ownerHas(ctx context.Context, owner, key string) (bool, error) {
-	if owner == "" || owner == w.run {
-		return false, nil // the caller knows that this run does not have it
-	}
-	if !bus.ValidNode(owner) {
-		return false, errRecord
-	}
-	answer, err := w.conn.Request(ctx, w.conn.Subjects().Worker(owner, "ping"), bus.AppendString(nil, key))
-	switch {
-	case err == nil:
-		return bus.NewReader(answer).Bool(), nil
-	case bus.CodeOf(err) == bus.Unavailable && w.conn.Connected():
-		return false, nil
-	}
-	return false, bus.Errorf(bus.Unavailable, "the room's owner does not answer")
-}
-
-// answerPing says whether this run has a room, or is about to.
-func (w *Worker) answerPing(_ context.Context, body []byte) ([]byte, error) {
-	key := bus.NewReader(body).String()
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	_, has := w.rooms[key]
-	_, moving := w.moving[key]
-	return bus.AppendBool(nil, has || moving), nil
 }
 
 var shardSeed = maphash.MakeSeed()

@@ -32,7 +32,9 @@ func TestResumeOnAnotherEdgeBringsExactlyWhatWasMissed(t *testing.T) {
 	key := e1.open("counter", "a")
 	ann := e1.joinAs(key, bus.Command{Session: 7000, User: "Ann"}).To
 	ben := e2.join(key, "Ben").To
-	cast := func(v int) { e2.send(key, bus.Command{Op: bus.OpSend, Member: ben, Event: []byte("cast"), Data: pack(v)}) }
+	cast := func(v int) {
+		e2.send(key, bus.Command{Op: bus.OpSend, Member: ben, Event: []byte("cast"), Data: pack(v)})
+	}
 	tell := func(m uint32) {
 		e2.send(key, bus.Command{Op: bus.OpSend, Member: ben, Event: []byte("tell"), Data: pack(m)})
 	}
@@ -121,7 +123,7 @@ func TestResumeBeyondTheHistorySaysSo(t *testing.T) {
 func TestHistoryIsBoundedInBytesAndForgottenWhenIdle(t *testing.T) {
 	b := startBus(t)
 	kind := counterKind()
-	w, _ := b.worker(t, "w1", Config{}, kind)
+	w, _ := b.worker(t, "w1", Config{PresenceEvery: time.Hour}, kind)
 	e := b.edge(t, "e1")
 	key := e.open("counter", "a")
 	m := e.join(key, "Ann").To

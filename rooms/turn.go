@@ -177,20 +177,3 @@ func (r *Room) handled(err error) {
 	}
 	r.settle()
 }
-
-// watchEmpty lets a room that nobody needs leave memory after Kind.EmptyFor.
-func (r *Room) watchEmpty() {
-	if len(r.members) > 0 || len(r.timers) > 0 || r.running > 0 || r.kind.EmptyFor < 0 {
-		r.due[dueEmpty] = 0
-		return
-	}
-	if r.phase == leaving {
-		return
-	}
-	if r.isDue(dueEmpty) {
-		r.phase = leaving
-		r.depart()
-		return
-	}
-	r.at(dueEmpty, r.turn.now+int64(r.kind.EmptyFor))
-}

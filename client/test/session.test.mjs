@@ -332,6 +332,11 @@ scripted("garbage from the edge breaks the connection and nothing else", async (
   assert.equal(room.left, null);
 });
 
+scripted("a silent edge is asked for a sign of life", async (edge) => {
+  const conn = await edge.welcomed({ ping: 1 });
+  assert.equal((await conn.frame())[0], 5);
+});
+
 scripted("unknown frames and trailing elements are ignored", async (edge, roomd) => {
   const { conn, room } = await inRoom(edge, roomd);
   const heard = next((fn) => room.on("said", fn));

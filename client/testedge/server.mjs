@@ -32,6 +32,7 @@ export class Server {
     server.dir = mkdtempSync(join(tmpdir(), "roomd-test-"));
     server.binary = process.env.ROOMD_BINARY ?? join(server.dir, "roomd"); // to test one that is there already
     if (!process.env.ROOMD_BINARY) execFileSync("go", ["build", "-o", server.binary, "./cmd/roomd"], { cwd: repo, stdio: "inherit" });
+    process.once("exit", () => server.#process?.kill("SIGKILL")); // a test that is broken off leaves no server behind
     server.port = await freePort();
     server.adminPort = await freePort();
     await server.run();

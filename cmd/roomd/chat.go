@@ -3,7 +3,6 @@ package main
 import (
 	"strings"
 
-	"roomd/bus"
 	"roomd/rooms"
 )
 
@@ -20,9 +19,10 @@ type line struct {
 	At     int64  `msgpack:"at"` // milliseconds since 1970
 }
 
-// chat is a room to talk in. Whoever joins is sent its last lines.
+// chat is a room to talk in. Whoever joins is sent its last lines as history.
 //
 //	say "hello"  →  said {from, member, text, at} to all
+//	history      →  the reply is the last lines, for those who have missed some
 type chat struct {
 	Lines []line `msgpack:"lines"`
 }
@@ -41,18 +41,24 @@ func (c *chat) Join(r *rooms.Room, m *rooms.Member) error {
 func (c *chat) Leave(*rooms.Room, *rooms.Member, rooms.Reason) {}
 
 func (c *chat) Receive(r *rooms.Room, m *rooms.Member, msg *rooms.Message) error {
-	if msg.Event != "say" {
-		return rooms.Errorf(bus.UnknownEvent, "a chat knows say")
-	}
-	return rooms.On(msg, func(text string) error {
-		if text = strings.TrimSpace(text); text == "" || len(text) > maxLineBytes {
-			return rooms.Errorf(bus.BadData, "a message has 1 to %d bytes", maxLineBytes)
-		}
-		said := line{From: m.User(), Member: m.ID(), Text: text, At: r.Now().UnixMilli()}
-		c.remember(said)
-		r.Broadcast("said", said)
+	switch msg.Event {
+	case "say":
+		return rooms.On(msg, func(text string) error { return c.say(r, m, text) })
+	case "history":
+		msg.Reply(c.Lines)
 		return nil
-	})
+	}
+	return rooms.Errorf(rooms.UnknownEvent, "a chat knows say and history")
+}
+
+func (c *chat) say(r *rooms.Room, m *rooms.Member, text string) error {
+	if text = strings.TrimSpace(text); text == "" || len(text) > maxLineBytes {
+		return rooms.Errorf(rooms.BadData, "a message has 1 to %d bytes", maxLineBytes)
+	}
+	said := line{From: m.User(), Member: m.ID(), Text: text, At: r.Now().UnixMilli()}
+	c.remember(said)
+	r.Broadcast("said", said)
+	return nil
 }
 
 // remember keeps a line, and of all lines the last maxLines.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"roomd/bus"
 	"roomd/rooms"
 )
 
@@ -26,7 +25,7 @@ func (echo) Receive(r *rooms.Room, _ *rooms.Member, msg *rooms.Message) error {
 	case "cast":
 		r.Broadcast("cast", msg.Raw())
 	default:
-		return rooms.Errorf(bus.UnknownEvent, "an echo knows echo and cast")
+		return rooms.Errorf(rooms.UnknownEvent, "an echo knows echo and cast")
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"roomd/bus"
 	"roomd/rooms"
 )
 
@@ -55,7 +54,7 @@ func (l *lobby) Join(*rooms.Room, *rooms.Member) error { return nil }
 func (l *lobby) Leave(*rooms.Room, *rooms.Member, rooms.Reason) {}
 
 func (l *lobby) Receive(*rooms.Room, *rooms.Member, *rooms.Message) error {
-	return rooms.Errorf(bus.UnknownEvent, "a lobby knows no commands")
+	return rooms.Errorf(rooms.UnknownEvent, "a lobby knows no commands")
 }
 
 func (l *lobby) Tick(r *rooms.Room, _ time.Duration) error {

@@ -7,7 +7,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"roomd/bus"
 	"roomd/rooms"
 )
 
@@ -76,7 +75,7 @@ func (p *plaza) Receive(r *rooms.Room, m *rooms.Member, msg *rooms.Message) erro
 	case "speak":
 		return rooms.On(msg, func(text string) error {
 			if text = strings.TrimSpace(text); text == "" || utf8.RuneCountInString(text) > maxSpeech {
-				return rooms.Errorf(bus.BadData, "a speech has 1 to %d characters", maxSpeech)
+				return rooms.Errorf(rooms.BadData, "a speech has 1 to %d characters", maxSpeech)
 			}
 			r.Broadcast("spoke", spoke{m.ID(), text})
 			return nil
@@ -84,13 +83,13 @@ func (p *plaza) Receive(r *rooms.Room, m *rooms.Member, msg *rooms.Message) erro
 	case "stamp":
 		return rooms.On(msg, func(stamp string) error {
 			if !slices.Contains(stamps, stamp) {
-				return rooms.Errorf(bus.BadData, "no such stamp")
+				return rooms.Errorf(rooms.BadData, "no such stamp")
 			}
 			r.Broadcast("stamped", stamped{m.ID(), stamp})
 			return nil
 		})
 	}
-	return rooms.Errorf(bus.UnknownEvent, "a plaza knows walk, speak and stamp")
+	return rooms.Errorf(rooms.UnknownEvent, "a plaza knows walk, speak and stamp")
 }
 
 type spoke struct {
@@ -120,10 +119,10 @@ func (p *plaza) Tick(_ *rooms.Room, dt time.Duration) error {
 func (p *plaza) walk(member uint32, to [2]float64) error {
 	a := p.Avatars[member]
 	if a == nil {
-		return rooms.Errorf(bus.Forbidden, "no avatar") // its seat is older than what was restored
+		return rooms.Errorf(rooms.Forbidden, "no avatar") // its seat is older than what was restored
 	}
 	if math.IsNaN(to[0]) || math.IsNaN(to[1]) {
-		return rooms.Errorf(bus.BadData, "no place")
+		return rooms.Errorf(rooms.BadData, "no place")
 	}
 	w := p.walks[member]
 	if w == nil {

@@ -81,15 +81,26 @@ func (r *Report) seconds() plot {
 	p.YTicks = ticks
 	end := r.Timeline[len(r.Timeline)-1].X
 	x := func(s float64) float64 { return plotLeft + (plotRight-plotLeft)*s/end }
-	for i := range 6 {
-		s := end * float64(i) / 5
-		p.XTicks = append(p.XTicks, tick{x(s), fmt.Sprintf("%.0f", s)})
+	for s := 0.0; s <= end; s += evenStep(end) {
+		p.XTicks = append(p.XTicks, tick{x(s), fmt.Sprintf("%g", s)})
 	}
 	p.Lines = []line{
 		{"p50", "a", path(r.Timeline, func(s Point) (float64, float64) { return x(s.X), y(s.P50) })},
 		{"p99", "b", path(r.Timeline, func(s Point) (float64, float64) { return x(s.X), y(s.P99) })},
 	}
 	return p
+}
+
+// evenStep is a step of 1, 2 or 5 times a power of ten that divides the seconds up
+// to end into at most ten.
+func evenStep(end float64) float64 {
+	for step := 1.0; ; step *= 10 {
+		for _, times := range []float64{1, 2, 5} {
+			if end/(times*step) <= 10 {
+				return times * step
+			}
+		}
+	}
 }
 
 // logScale maps values between low and high to the plot's height, and marks the
@@ -101,7 +112,7 @@ func logScale(low, high float64) (y func(float64) float64, ticks []tick) {
 	from := math.Floor(math.Log10(low))
 	to := max(math.Ceil(math.Log10(max(high, low))), from+1)
 	y = func(v float64) float64 {
-		share := (math.Log10(max(v, low)) - from) / (to - from)
+		share := (math.Log10(max(v, math.Pow(10, from))) - from) / (to - from)
 		return plotBottom - (plotBottom-plotTop)*share
 	}
 	for e := from; e <= to; e++ {

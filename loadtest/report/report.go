@@ -71,6 +71,7 @@ type Report struct {
 	Patches        uint64  `json:"patches,omitempty"`
 	States         uint64  `json:"states,omitempty"`
 	SkippedPatches uint64  `json:"skipped_patches,omitempty"`
+	Compared       uint64  `json:"states_compared,omitempty"` // of two members, found equal
 	UpdateP50      float64 `json:"update_interval_p50_ms,omitempty"`
 	UpdateP99      float64 `json:"update_interval_p99_ms,omitempty"`
 	CPUPerClient   float64 `json:"server_cpu_ms_per_client_s,omitempty"`
@@ -159,7 +160,8 @@ func (r *Report) special(add func(string, string, ...any)) {
 		add("slow readers", "%d, of which %d closed by the server", r.SlowClients, r.SlowClosed)
 	}
 	if r.Patches > 0 {
-		add("state updates", "%s patches, %s states, %s patches passed over", count(float64(r.Patches)), count(float64(r.States)), count(float64(r.SkippedPatches)))
+		add("state updates", "%s patches, %s states, %s patches passed over; two members' states compared %s times",
+			count(float64(r.Patches)), count(float64(r.States)), count(float64(r.SkippedPatches)), count(float64(r.Compared)))
 		add("time between updates", "p50 %s  p99 %s ms", ms(r.UpdateP50), ms(r.UpdateP99))
 	}
 }
@@ -225,7 +227,7 @@ func (r *Report) Table(w io.Writer) error {
 func (r *Report) Notes() []string {
 	var notes []string
 	if r.GeneratorSaturated {
-		notes = append(notes, "The load generator was the bottleneck: the server can do more than this shows.")
+		notes = append(notes, "The load generator was the bottleneck: it had too little CPU to keep its schedule, and the server may do better than this shows.")
 	}
 	if v := r.Verdict(); v != "" {
 		notes = append(notes, v)

@@ -16,21 +16,22 @@ export async function openChat({ roomd, view, id, showPanel, current }) {
 
   room.on("history", (history) => log.restart(history));
   room.on("said", (said) => log.said(said));
-  room.onJoined(({ recovered }) => {
-    if (!recovered) log.quiet("You were away; something may be missing here.");
+  const catchUp = async () => {
     showMembers(page, room);
-  });
+    try {
+      log.restart(await room.send("history"));
+    } catch {
+      log.quiet("Something may be missing here."); // the banner or the room's end says why
+    }
+  };
+  room.onJoined(({ recovered }) => recovered ? showMembers(page, room) : catchUp());
   room.onPresence(({ joined, left }) => {
     const others = joined.filter((m) => m.id !== room.member);
     if (others.length > 0) log.quiet(`${listNames(others.map((m) => m.user))} joined`);
     if (left.length > 0) log.quiet(`${listNames(left.map((m) => m.user))} left`);
     showMembers(page, room);
   });
-  room.onNotice((notice) => {
-    if (notice !== "reset") return;
-    log.quiet("The room went back a little; the last messages may be gone.");
-    showMembers(page, room);
-  });
+  room.onNotice((notice) => notice === "reset" && catchUp());
   room.onLeft((why) => why.code !== "left" && showPanel("You are out", inWords(why)));
   showMembers(page, room);
   compose(page, (text) => send(room, log, roomd.user, text));

@@ -287,7 +287,7 @@ class Plaza {
     const me = this.#me;
     const [px, py] = this.#hover ? this.#toMap(...this.#hover) : [NaN, NaN];
     for (const p of people) {
-      const near = (me && Math.hypot(p.x - me.x, p.y - me.y) < 140) || Math.hypot(p.x - px, p.y - 24 - py) < 30;
+      const near = (me && Math.hypot(p.x - me.x, p.y - me.y) < 80) || Math.hypot(p.x - px, p.y - 24 - py) < 30;
       if (few || near || this.#said.has(p.id)) this.sprites.name(this.ctx, p.name, p.x, p.y + 10, p === me);
     }
   }

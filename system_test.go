@@ -1,0 +1,321 @@
+package roomd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"roomd/bus"
+	"roomd/client"
+	"roomd/rooms"
+)
+
+// A system is roomd as real processes: all in one, or an edge, a worker and a
+// NATS server apart. The tests below hold for both.
+type system struct {
+	url    string // of the edge
+	edge   *process
+	worker *process // the same as edge where all is in one process
+}
+
+// A process is a node that can be killed and started again as it was.
+type process struct {
+	args []string
+	cmd  *exec.Cmd
+}
+
+func (p *process) start(t *testing.T) {
+	t.Helper()
+	cmd, errs := roomdCommand(context.Background(), p.args...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.cmd = cmd
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || !strings.HasPrefix(line, "roomd: ") {
+		cmd.Process.Kill()
+		t.Fatalf("roomd %v said %q, %v; %s", p.args, line, err, errs)
+	}
+}
+
+// stop ends the process with a signal. SIGKILL is how processes die.
+func (p *process) stop(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	if p.cmd == nil {
+		return
+	}
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		t.Error(err)
+	}
+	err := p.cmd.Wait()
+	if sig == syscall.SIGTERM && err != nil {
+		t.Errorf("roomd %v ended with %v; %s", p.args, err, p.cmd.Stderr.(*bytes.Buffer))
+	}
+	p.cmd = nil
+}
+
+var topologies = map[string]func(t *testing.T) *system{
+	"one process": func(t *testing.T) *system {
+		addr := freeAddr(t)
+		all := &process{args: []string{"-addr", addr, "-admin", "", "-data", t.TempDir()}}
+		return &system{url: "ws://" + addr + "/ws", edge: all, worker: all}
+	},
+	"apart": func(t *testing.T) *system {
+		addr, natsAddr := freeAddr(t), freeAddr(t)
+		nats, err := bus.Open(t.Context(), bus.Config{Server: bus.ServerConfig{Addr: natsAddr, Dir: t.TempDir()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nats.Close)
+		at := []string{"-nats", "nats://" + natsAddr, "-admin", ""}
+		return &system{
+			url:    "ws://" + addr + "/ws",
+			worker: &process{args: append([]string{"worker"}, at...)},
+			edge:   &process{args: append([]string{"edge", "-addr", addr}, at...)},
+		}
+	},
+}
+
+// onEach runs a test in both topologies, with everything started.
+func onEach(t *testing.T, test func(t *testing.T, s *system)) {
+	for name, topology := range topologies {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := topology(t)
+			s.start(t)
+			t.Cleanup(func() { s.stop(t) })
+			test(t, s)
+		})
+	}
+}
+
+func (s *system) start(t *testing.T) {
+	s.worker.start(t)
+	if s.edge != s.worker {
+		s.edge.start(t)
+	}
+}
+
+func (s *system) stop(t *testing.T) {
+	s.edge.stop(t, syscall.SIGTERM)
+	if s.worker != s.edge {
+		s.worker.stop(t, syscall.SIGTERM)
+	}
+}
+
+// notes is the kind of the tests: it keeps what was added, and shows it as
+// state and as messages.
+type notes struct {
+	Lines []string `msgpack:"lines"`
+}
+
+func notesKind() rooms.Kind {
+	return rooms.Kind{
+		Name: "notes", New: func() rooms.Handler { return &notes{} },
+		Sync: 10 * time.Millisecond, Durability: rooms.Interval(50 * time.Millisecond),
+	}
+}
+
+func (n *notes) State() any                                     { return n }
+func (n *notes) Join(*rooms.Room, *rooms.Member) error          { return nil }
+func (n *notes) Leave(*rooms.Room, *rooms.Member, rooms.Reason) {}
+func (n *notes) Receive(r *rooms.Room, _ *rooms.Member, msg *rooms.Message) error {
+	return rooms.On(msg, func(text string) error {
+		n.Lines = append(n.Lines, text)
+		r.Broadcast("added", text)
+		msg.Reply(len(n.Lines))
+		return nil
+	})
+}
+
+// A guest is a client in a notes room who writes down what it is told.
+type guest struct {
+	*client.Client
+	room   *client.Room
+	added  chan string
+	states chan []string
+	joined chan client.Joined
+	notice chan string
+}
+
+func (s *system) guest(t *testing.T, user string) *guest {
+	t.Helper()
+	c, err := client.Dial(t.Context(), client.Config{URL: s.url, User: user})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	g := &guest{
+		Client: c, added: make(chan string, 1000), states: make(chan []string, 1000),
+		joined: make(chan client.Joined, 10), notice: make(chan string, 10),
+	}
+	g.room, err = c.Join(t.Context(), "notes", "n1", nil, client.Events{
+		Joined: func(j client.Joined) {
+			g.joined <- j
+			g.shown(t, j.State)
+		},
+		Notice: func(notice string) { g.notice <- notice },
+		Message: func(m client.Message) {
+			var text string
+			if err := m.Data.Decode(&text); err != nil {
+				t.Error(err)
+			}
+			g.added <- text
+		},
+		State: func(state []byte, _ uint64) { g.shown(t, state) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, g.joined)
+	return g
+}
+
+func (g *guest) shown(t *testing.T, state []byte) {
+	var n notes
+	if err := client.Data(state).Decode(&n); err != nil {
+		t.Error(err)
+	}
+	g.states <- n.Lines
+}
+
+// add adds a line and returns how many there are.
+func (g *guest) add(t *testing.T, text string) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	reply, err := g.room.Call(ctx, "add", text)
+	if errors.Is(err, client.ErrUnknownFate) { // the room was reset meanwhile; the count tells what happened
+		reply, err = g.room.Call(ctx, "add", text)
+	}
+	if err != nil {
+		t.Fatalf("add %q: %v", text, err)
+	}
+	var n int
+	if err := reply.Decode(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// sees waits for a state with exactly these lines.
+func (g *guest) sees(t *testing.T, want ...string) {
+	t.Helper()
+	for {
+		if got := await(t, g.states); slices.Equal(got, want) {
+			return
+		}
+	}
+}
+
+func await[T any](t *testing.T, from chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing came in 20 s")
+		panic("not reached")
+	}
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func TestMembersHearEachOtherInOrder(t *testing.T) {
+	onEach(t, func(t *testing.T, s *system) {
+		ann, bob := s.guest(t, "Ann"), s.guest(t, "Bob")
+		for i := range 50 {
+			if n := ann.add(t, fmt.Sprint(i)); n != i+1 {
+				t.Fatalf("reply %d to line %d", n, i)
+			}
+		}
+		for i := range 50 {
+			for _, g := range []*guest{ann, bob} {
+				if got := await(t, g.added); got != fmt.Sprint(i) {
+					t.Fatalf("heard %q as line %d", got, i)
+				}
+			}
+		}
+	})
+}
+
+func TestRoomsAndSeatsSurviveAnOrderlyRestart(t *testing.T) {
+	onEach(t, func(t *testing.T, s *system) {
+		ann := s.guest(t, "Ann")
+		ann.add(t, "before")
+		member := ann.room.Member()
+		s.stop(t)
+		s.start(t)
+		j := await(t, ann.joined)
+		if !j.Resumed || !j.Recovered || j.Member != member {
+			t.Errorf("came back with %+v, want seat %d and nothing missed", j, member)
+		}
+		if n := ann.add(t, "after"); n != 2 {
+			t.Errorf("%d lines after the restart, want 2", n)
+		}
+		s.guest(t, "Bob").sees(t, "before", "after")
+	})
+}
+
+func TestKilledProcessesComeBackWithTheRoomsLastRecord(t *testing.T) {
+	onEach(t, func(t *testing.T, s *system) {
+		ann := s.guest(t, "Ann")
+		ann.add(t, "kept")
+		ann.sees(t, "kept")
+		time.Sleep(10 * 50 * time.Millisecond) // the promise under test: written within its interval
+		s.worker.stop(t, syscall.SIGKILL)
+		s.worker.start(t)
+		if n := ann.add(t, "after"); n != 2 {
+			t.Errorf("%d lines after the kill, want 2", n)
+		}
+		if s.edge != s.worker && len(ann.joined) > 0 {
+			t.Error("a worker's death cost the client its connection")
+		}
+	})
+}
+
+func TestKilledEdgeLosesNothing(t *testing.T) {
+	s := topologies["apart"](t)
+	s.start(t)
+	t.Cleanup(func() { s.stop(t) })
+	other := &process{args: slices.Clone(s.edge.args)}
+	otherAddr := freeAddr(t)
+	other.args[slices.Index(other.args, "-addr")+1] = otherAddr
+	other.start(t)
+	t.Cleanup(func() { other.stop(t, syscall.SIGTERM) })
+	ann := s.guest(t, "Ann")
+	bob := (&system{url: "ws://" + otherAddr + "/ws"}).guest(t, "Bob")
+	s.edge.stop(t, syscall.SIGKILL)
+	for i := range 100 { // while Ann has no edge
+		bob.add(t, fmt.Sprint(i))
+	}
+	s.edge.start(t)
+	if j := await(t, ann.joined); !j.Resumed || !j.Recovered {
+		t.Errorf("came back with %+v, want the seat and what was missed", j)
+	}
+	for i := range 100 {
+		if got := await(t, ann.added); got != fmt.Sprint(i) {
+			t.Fatalf("heard %q as line %d", got, i)
+		}
+	}
+}
