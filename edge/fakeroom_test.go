@@ -105,23 +105,7 @@ func (w *scriptedWorker) die(r *scriptedRoom) {
 func (r *scriptedRoom) command(op bus.Op) bus.Command {
 	r.t.Helper()
 	for len(r.commands) == 0 {
-		select {
-		case m := <-r.in:
-			e, err := bus.ParseCommands(m.Data)
-			if err != nil {
-				r.t.Fatal(err)
-			}
-			r.from = bus.Address(string(e.From))
-			for c := (bus.Command{}); e.Next(&c); {
-				c.Event, c.Data = slices.Clone(c.Event), slices.Clone(c.Data)
-				r.commands = append(r.commands, c)
-			}
-			if e.Err() != nil {
-				r.t.Fatal(e.Err())
-			}
-		case <-time.After(patience):
-			r.t.Fatalf("no command, want op %d", op)
-		}
+		r.receive()
 	}
 	c := r.commands[0]
 	r.commands = r.commands[1:]
@@ -166,4 +150,26 @@ func patchItem(data string) bus.Item { return bus.Item{Op: bus.ItemPatch, Data: 
 
 func replyTo(c bus.Command, data string) bus.Item {
 	return bus.Item{Op: bus.ItemReply, To: c.Member, N: c.N, Data: fromJSON(data)}
+}
+
+// receive waits for an envelope.
+func (r *scriptedRoom) receive() {
+	r.t.Helper()
+	select {
+	case m := <-r.in:
+		e, err := bus.ParseCommands(m.Data)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.from = bus.Address(string(e.From))
+		for c := (bus.Command{}); e.Next(&c); {
+			c.Event, c.Data = slices.Clone(c.Event), slices.Clone(c.Data)
+			r.commands = append(r.commands, c)
+		}
+		if e.Err() != nil {
+			r.t.Fatal(e.Err())
+		}
+	case <-time.After(patience):
+		r.t.Fatal("no command")
+	}
 }

@@ -68,7 +68,7 @@ func (t *test) achieved(m *measurement) float64 {
 	case "echo":
 		return float64(m.after.tally.deliveries) / m.seconds
 	case "chat":
-		return float64(m.after.tally.deliveries) / m.seconds * float64(t.o.rooms) / float64(t.o.clients)
+		return float64(m.after.tally.deliveries) / m.seconds * float64(t.o.rooms) / float64(t.o.clients-t.o.slow)
 	}
 	return float64(m.after.tally.sends) / m.seconds
 }
@@ -111,7 +111,7 @@ func (t *test) conclude() error {
 	r.Refused, r.Unsent, r.Codes, r.Closings = s.refused, s.unsent, s.codes, s.closings
 	r.Returned, r.Resumed, r.Recovered = s.returned, s.resumed, s.recovered
 	r.Unrecovered, r.Unknown, r.Resets = s.unrecovered, s.unknown, s.resets
-	r.SlowClosed = s.slowClosed
+	r.SlowClosed, r.SlowDeliveries = s.slowClosed, s.slowDelivered
 	r.Patches, r.States, r.SkippedPatches = s.patches, s.states, s.skippedPatches
 	r.Compared = s.compared
 	return t.fillUpdates()

@@ -233,6 +233,7 @@ func (t *tally) add(o *tally) {
 	t.recovered += o.recovered
 	t.resets += o.resets
 	t.slowClosed += o.slowClosed
+	t.slowDelivered += o.slowDelivered
 	t.states += o.states
 	t.patches += o.patches
 	t.skippedPatches += o.skippedPatches

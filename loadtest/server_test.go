@@ -29,6 +29,7 @@ func TestScenariosHoldOnTheRealServer(t *testing.T) {
 		"echo":         {"echo -clients 50 -rooms 5 -rate 500" + short, func(r *report.Report) bool { return r.Deliveries > 400 && r.P50 > 0 }},
 		"chat":         {"chat -clients 100 -rooms 10 -rate 100" + short, func(r *report.Report) bool { return r.Deliveries > 800 && r.WritesPerDelivery != nil }},
 		"chat replied": {"chat -clients 50 -rooms 10 -rate 100 -replies" + short, func(r *report.Report) bool { return r.Deliveries > 400 }},
+		"chat slow":    {"chat -clients 40 -rooms 2 -rate 100 -slow 2" + short, func(r *report.Report) bool { return r.SlowClients == 2 && r.AchievedPerS > 80 }},
 		"plaza":        {"plaza -clients 20 -rooms 2" + short, func(r *report.Report) bool { return r.Patches > 200 && r.Compared > 10 && r.BytesPerClientPS > 100 }},
 		"churn":        {"churn -clients 50 -rooms 5 -rate 100 -warmup 200ms -for 3s", func(r *report.Report) bool { return r.Resumed > 0 && r.Deliveries > 100 }},
 		"storm":        {"storm -clients 200 -rounds 2", func(r *report.Report) bool { return len(r.StormMS) == 2 && r.Resumed == 400 && r.Recovered == 400 }},

@@ -59,7 +59,8 @@ type tally struct {
 	resumed        uint64 // of those, to the seat they had
 	recovered      uint64 // of those, without a gap
 	resets         uint64
-	slowClosed     uint64
+	slowClosed     uint64 // slow readers that the server gave up
+	slowDelivered  uint64
 	states         uint64
 	patches        uint64
 	skippedPatches uint64
@@ -192,11 +193,15 @@ func (sh *shard) transmit(m *member, c command) {
 // as long as one was away.
 func (sh *shard) delivery(m *member, intended time.Duration) {
 	sh.delivered++
+	if m.slow {
+		sh.slowDelivered++ // apart: they are meant to be late
+		return
+	}
 	now := sh.loop.Now()
 	if sh.window.holds(now) {
 		sh.deliveries++
 	}
-	if !m.slow && sh.window.holds(intended) && m.since <= intended {
+	if sh.window.holds(intended) && m.since <= intended {
 		record(sh.latency, now-intended)
 		record(sh.recent, now-intended)
 	}

@@ -47,6 +47,8 @@ func TestResumeOnAnotherEdgeBringsExactlyWhatWasMissed(t *testing.T) {
 	cast(2)
 	tell(ann)
 	tell(ben) // not Ann's business
+	tell(ben)
+	tell(ben)
 	cast(3)
 	e2.drain(key, ben)
 

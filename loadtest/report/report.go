@@ -67,6 +67,8 @@ type Report struct {
 
 	SlowClients int    `json:"slow_clients,omitempty"`
 	SlowClosed  uint64 `json:"slow_closed,omitempty"`
+	// Not among Deliveries; from the start of the test.
+	SlowDeliveries uint64 `json:"slow_deliveries,omitempty"`
 
 	Patches        uint64  `json:"patches,omitempty"`
 	States         uint64  `json:"states,omitempty"`
@@ -157,7 +159,8 @@ func (r *Report) special(add func(string, string, ...any)) {
 			count(float64(r.Returned)), count(float64(r.Resumed)), count(float64(r.Recovered)), r.Unrecovered)
 	}
 	if r.SlowClients > 0 {
-		add("slow readers", "%d, of which %d closed by the server", r.SlowClients, r.SlowClosed)
+		add("slow readers", "%d, of which %d closed by the server; %s deliveries to them (not counted above)",
+			r.SlowClients, r.SlowClosed, count(float64(r.SlowDeliveries)))
 	}
 	if r.Patches > 0 {
 		add("state updates", "%s patches, %s states, %s patches passed over; two members' states compared %s times",
