@@ -1,6 +1,8 @@
 package roomd
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
@@ -22,6 +24,9 @@ const (
 	roleWorker  = "worker"
 	roleVersion = "version"
 )
+
+// maxName leaves room in a node's name for what tells its runs and roles apart.
+const maxName = 32
 
 // A config is the command line, after the environment. Every flag -some-name
 // can also be given as ROOMD_SOME_NAME; the flag wins.
@@ -78,7 +83,7 @@ func (c *config) flags(out io.Writer) *flag.FlagSet {
 	}
 	f.StringVar(&c.addr, "addr", ":8080", "`address` for clients and the pages")
 	f.StringVar(&c.admin, "admin", "127.0.0.1:9090", "`address` for /metrics, /livez, /readyz and /debug/pprof; empty: none")
-	f.StringVar(&c.name, "name", "", "`name` of this node, unique among all (default: a random one)")
+	f.StringVar(&c.name, "name", "", "`name` of this node, in logs and metrics (default: a random one)")
 	f.StringVar(&c.data, "data", "roomd-data", "`directory` where the NATS inside keeps rooms")
 	f.BoolVar(&c.memory, "memory", false, "keep rooms in memory only; all is gone at the end")
 	f.StringVar(&c.nats, "nats", "", "`URL` of a NATS server with JetStream, instead of the one inside")
@@ -162,8 +167,8 @@ func (c *config) check(given map[string]bool) error {
 		return errors.New("-memory and -data contradict each other")
 	case c.natsCluster != "" && c.name == "":
 		return errors.New("-nats-cluster needs -name: each server of a cluster has its own, and keeps it")
-	case c.name != "" && !bus.ValidNode(c.name):
-		return fmt.Errorf("-name %q: want 1 to %d of A-Z a-z 0-9 _ -", c.name, bus.MaxNode)
+	case c.name != "" && (!bus.ValidNode(c.name) || len(c.name) > maxName):
+		return fmt.Errorf("-name %q: want 1 to %d of A-Z a-z 0-9 _ -", c.name, maxName)
 	case c.logForm != "" && c.logForm != "text" && c.logForm != "json":
 		return fmt.Errorf("-log %q: want text or json", c.logForm)
 	}
@@ -180,7 +185,10 @@ func (c *config) check(given map[string]bool) error {
 
 // bus returns where NATS is.
 func (c *config) bus(log *slog.Logger) bus.Config {
-	b := bus.Config{URL: c.nats, Name: c.name, Prefix: c.prefix, Credentials: c.natsCreds, Log: log}
+	b := bus.Config{URL: c.nats, Prefix: c.prefix, Credentials: c.natsCreds, Log: log}
+	if c.name != "" { // one of its own for every run: rooms must not take a restarted edge for the one that died
+		b.Name = c.name + "-" + runToken()
+	}
 	if c.nats != "" {
 		return b
 	}
@@ -200,6 +208,12 @@ func (c *config) logger() *slog.Logger {
 		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, opts))
+}
+
+func runToken() string {
+	b := make([]byte, 4)
+	rand.Read(b) // never fails since Go 1.24
+	return hex.EncodeToString(b)
 }
 
 // list splits at commas; an empty text is no list.

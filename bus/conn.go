@@ -55,6 +55,7 @@ type Conn struct {
 	js       jetstream.JetStream
 	subjects Subjects
 	server   *embedded // set if this Conn runs it; nil in those made by Dial
+	closing  sync.Once
 	closed   chan struct{}
 	calls    calls
 	serving  sync.WaitGroup // handlers and the goroutine that reads replies
@@ -174,7 +175,10 @@ func dialUntil(ctx context.Context, cfg Config, opts []nats.Option) (*nats.Conn,
 
 // Close gives up all subscriptions, waits for handlers, and stops the server
 // in the process if this Conn runs it. Subscribed channels are not closed.
-func (c *Conn) Close() {
+// Closing again does nothing.
+func (c *Conn) Close() { c.closing.Do(c.close) }
+
+func (c *Conn) close() {
 	c.nc.Close()
 	<-c.closed
 	c.stopCalls()

@@ -69,6 +69,15 @@ func startEmbedded(cfg ServerConfig, log *slog.Logger) (*embedded, error) {
 	return e, nil
 }
 
+// How long a subscriber may take nothing before it is cut off. One in another
+// process is then stalled or gone. One in this process shares its fate: if it
+// has not run for seconds, neither has anybody else, and cutting it off after
+// such a pause would lose what it is about to read.
+const (
+	remoteDeadline    = time.Second
+	inProcessDeadline = 10 * time.Second
+)
+
 // serverOptions departs from nats-server's defaults where they were made for
 // other work: a stalled subscriber must not slow its publishers for 10 s, and
 // a dead peer is noticed in seconds, not minutes (measured: facts in DESIGN 5).
@@ -76,7 +85,7 @@ func serverOptions(cfg ServerConfig) (*server.Options, error) {
 	opts := &server.Options{
 		ServerName: cfg.Name, DontListen: true, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: cfg.Dir, SyncAlways: cfg.SyncAlways, DisableJetStreamBanner: true,
-		WriteDeadline: time.Second, MaxPending: 16 << 20, MaxPayload: 8 << 20,
+		WriteDeadline: inProcessDeadline, MaxPending: 16 << 20, MaxPayload: 8 << 20,
 		PingInterval: time.Second, MaxPingsOut: 3,
 	}
 	if opts.ServerName == "" {
@@ -84,7 +93,7 @@ func serverOptions(cfg ServerConfig) (*server.Options, error) {
 	}
 	var err error
 	if cfg.Addr != "" {
-		opts.DontListen = false
+		opts.DontListen, opts.WriteDeadline = false, remoteDeadline
 		if opts.Host, opts.Port, err = splitPort(cfg.Addr); err != nil {
 			return nil, fmt.Errorf("NATS address %q: %w", cfg.Addr, err)
 		}
@@ -98,6 +107,7 @@ func serverOptions(cfg ServerConfig) (*server.Options, error) {
 	if opts.DontListen { // with DontListen routes never form (nats-server 2.15)
 		opts.DontListen, opts.Host, opts.Port = false, "127.0.0.1", server.RANDOM_PORT
 	}
+	opts.WriteDeadline = remoteDeadline
 	opts.Cluster = server.ClusterOpts{Name: "roomd", PingInterval: time.Second, MaxPingsOut: 3}
 	if opts.Cluster.Host, opts.Cluster.Port, err = splitPort(cfg.Cluster); err != nil {
 		return nil, fmt.Errorf("NATS cluster address %q: %w", cfg.Cluster, err)

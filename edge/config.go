@@ -74,10 +74,6 @@ type Config struct {
 	CloseTimeout     time.Duration // how long a client may take to answer a close; zero means 3 s
 	DrainTimeout     time.Duration // how long shutdown waits for clients to leave; zero means 10 s
 
-	// Name is the edge's in addresses on the bus, [A-Za-z0-9_-]{1,64}, and no
-	// two edges may have the same; empty means that of the bus connection.
-	Name string
-
 	// Auth says who has a token that a client shows in its hello; nil lets
 	// everyone in under the name he gives. It runs on goroutines of its own, at
 	// most 16 at once, until HelloTimeout. An error with a code (*bus.Error)

@@ -167,6 +167,12 @@ func (lp *sessions) takePrivate(r *room, m *membership, it *bus.Item) {
 	}
 	lp.counts.deliveries++
 	switch it.Op {
+	case bus.ItemReply, bus.ItemError:
+		if lp.disowned(m, it) {
+			return
+		}
+	}
+	switch it.Op {
 	case bus.ItemReply:
 		if lp.reply(m, it) {
 			sp := lp.special(m)
@@ -226,8 +232,8 @@ func (lp *sessions) state(m *membership, it *bus.Item) {
 
 // left takes ItemLeft: the seat is gone.
 func (lp *sessions) left(m *membership, it *bus.Item) {
-	if m.session().id != it.Session {
-		return
+	if m.session().id != it.Session && (it.Session != 0 || it.Ref == 0 || lp.leaving[m].ref != it.Ref) {
+		return // about a member of that number who is here no more; a refused leave names no session
 	}
 	if it.Code == bus.Replaced {
 		lp.replaced(m)

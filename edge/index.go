@@ -106,6 +106,7 @@ const (
 	memberSpecial                          // the envelope at hand has something for it alone
 	memberPaused                           // was told that the room paused
 	memberLeaving                          // has asked to leave: sends nothing any more
+	memberDisowned                         // the room said that it is no member
 )
 
 func (m *membership) session() *session { return m.c.user.(*session) }

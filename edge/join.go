@@ -141,6 +141,30 @@ func (lp *sessions) reenter(m *membership) {
 	lp.await(r, m)
 }
 
+// disowned reports whether an answer says that the room has lost m: it took this
+// edge for dead. Then m goes back in, and what it asked is sent again, instead
+// of the client hearing of it. A second such answer is believed.
+func (lp *sessions) disowned(m *membership, it *bus.Item) bool {
+	switch {
+	case it.Code != bus.NotJoined:
+		m.flags &^= memberDisowned
+		return false
+	case m.flags&memberLeaving != 0:
+		return false
+	case m.flags&memberEntering != 0:
+		return true
+	case m.flags&memberDisowned != 0:
+		return false
+	}
+	m.flags |= memberDisowned
+	lp.counts.gaps++
+	lp.special(m) // what is for all is not missing
+	lp.finishSpecial(m)
+	lp.reenter(m)
+	lp.sendJoin(m)
+	return true
+}
+
 // reenterAll is reenter for everyone who follows r's output; it reports
 // whether there is anyone.
 func (lp *sessions) reenterAll(r *room) bool {

@@ -4,13 +4,10 @@ import (
 	"crypto/rand"
 	"fmt"
 	"time"
-
-	"roomd/bus"
 )
 
-// withSessionDefaults is withDefaults for the fields of the session half. name
-// is that of the bus connection.
-func (cfg Config) withSessionDefaults(name string) (Config, error) {
+// withSessionDefaults is withDefaults for the fields of the session half.
+func (cfg Config) withSessionDefaults() (Config, error) {
 	for name, d := range map[string]time.Duration{
 		"SessionTTL": cfg.SessionTTL, "HelloTimeout": cfg.HelloTimeout, "CommandTimeout": cfg.CommandTimeout,
 	} {
@@ -18,7 +15,6 @@ func (cfg Config) withSessionDefaults(name string) (Config, error) {
 			return cfg, fmt.Errorf("edge config: %s is %v, must not be negative", name, d)
 		}
 	}
-	setDefault(&cfg.Name, name)
 	setDefault(&cfg.SessionTTL, 24*time.Hour)
 	setDefault(&cfg.HelloTimeout, 10*time.Second)
 	setDefault(&cfg.CommandTimeout, 10*time.Second)
@@ -29,9 +25,6 @@ func (cfg Config) withSessionDefaults(name string) (Config, error) {
 	setDefault(&cfg.AbuseLimit, 20_000)
 	setDefault(&cfg.MaxOpens, 64)
 	setDefault(&cfg.EnvelopeQueue, 8192)
-	if !bus.ValidNode(cfg.Name) {
-		return cfg, fmt.Errorf("edge config: Name is %q, want 1 to %d of A-Z a-z 0-9 _ -", cfg.Name, bus.MaxNode)
-	}
 	if cfg.Secret == nil {
 		cfg.Secret = make([]byte, 32)
 		rand.Read(cfg.Secret) // never fails since Go 1.24

@@ -80,11 +80,10 @@ func TestResumeTokenIsGoodUntilItsTimeAndForItsSecretOnly(t *testing.T) {
 func TestConfigMistakesAreNamed(t *testing.T) {
 	for want, cfg := range map[string]Config{
 		"Secret":      {Secret: []byte("short")},
-		"Name":        {Name: "a.b"},
 		"SessionTTL":  {SessionTTL: -1},
 		"MaxInFlight": {MaxInFlight: -1},
 	} {
-		cfg, err := cfg.withSessionDefaults("node")
+		cfg, err := cfg.withSessionDefaults()
 		if err == nil {
 			_, err = cfg.withDefaults()
 		}

@@ -217,32 +217,56 @@ func (lp *sessions) reconnected() {
 	lp.tellAways()
 }
 
-// An away is a member that is gone from a room that could not be told.
-type away struct {
-	key    string
-	member uint32
-}
-
-// maxAways bounds what is kept of an outage; the rest of the seats stay taken
-// until their rooms look for themselves.
-const maxAways = 1 << 16
-
-func (lp *sessions) remember(key string, member uint32) {
-	if len(lp.aways) < maxAways {
-		lp.aways = append(lp.aways, away{key, member})
+// poke sends an empty envelope to every room: who has no owner says so.
+func (lp *sessions) poke() {
+	for _, r := range lp.byNo {
+		if r.phase == roomLive {
+			lp.pend(r)
+		}
 	}
 }
 
-// tellAways makes up for it.
+// An away is a member that is gone from a room that could not be told, as NATS
+// was away. The room's worker may be back later than we are, so it is told a
+// few times.
+type away struct {
+	key    string
+	member uint32
+	again  uint32 // loop's milliseconds
+	tries  uint8
+}
+
+const (
+	// maxAways bounds what is kept of an outage; the other seats stay taken
+	// until their rooms miss the edge or are told otherwise.
+	maxAways  = 1 << 16
+	awayTries = 4
+	awayEvery = 2000 // milliseconds
+)
+
+func (lp *sessions) remember(key string, member uint32) {
+	if len(lp.aways) < maxAways {
+		lp.aways = append(lp.aways, away{key: key, member: member, again: lp.l.ms})
+	}
+}
+
+// tellAways makes up for it, unless the member is here again.
 func (lp *sessions) tellAways() {
 	if len(lp.aways) == 0 || !lp.conn.Connected() {
 		return
 	}
-	aways := lp.aways
-	lp.aways = nil
-	for _, a := range aways {
+	lp.aways = slices.DeleteFunc(lp.aways, func(a away) bool { return a.tries >= awayTries })
+	for i := range lp.aways {
+		a := &lp.aways[i]
+		if !lp.after(a.again) {
+			continue
+		}
+		a.tries++
+		a.again = lp.l.ms + awayEvery
 		r := lp.roomFor(a.key)
-		lp.command(r, &bus.Command{Op: bus.OpAway, Member: a.member})
+		if r.find(a.member) == nil && len(r.entering) == 0 {
+			lp.command(r, &bus.Command{Op: bus.OpAway, Member: a.member})
+		}
 		lp.tidy(r)
 	}
 }

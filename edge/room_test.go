@@ -318,6 +318,48 @@ func TestCommandLostOnTheWayIsSentAgainBeforeThoseAfterIt(t *testing.T) {
 	}
 }
 
+func TestMemberThatTheRoomHasLostGoesBackIn(t *testing.T) {
+	sc := newScene(t, Config{})
+	a, r, j := sc.enter(t, nativeName, nil, 1)
+	a.send(fmt.Sprintf(`[4,%d,1,"e"]`, j.Room), fmt.Sprintf(`[4,%d,2,"e"]`, j.Room))
+	notJoined := func() {
+		for range 2 {
+			c := r.command(bus.OpSend)
+			r.say(bus.Item{Op: bus.ItemReply, To: 1, N: c.N, Code: bus.NotJoined})
+		}
+	}
+	notJoined()
+	r.say(r.admit(r.command(bus.OpJoin), 1, func(j *bus.Joined) { j.Resumed, j.Recovered = true, true }))
+	notJoined() // sent again; if it is what the room means, the client hears it
+	a.want(fmt.Sprintf(`[4,%d,1,null,["not_joined"]]`, j.Room), fmt.Sprintf(`[4,%d,2,null,["not_joined"]]`, j.Room))
+}
+
+func TestLostWorkerIsNoticedWithoutACommand(t *testing.T) {
+	sc := newScene(t, Config{})
+	a, r, j := sc.enter(t, nativeName, nil, 1)
+	sc.die(r)
+	sc.s.lostNode(bus.Node{Name: "worker", Role: "worker"})
+	a.want(fmt.Sprintf(`[12,%d,"paused"]`, j.Room))
+	next := sc.next()
+	next.epoch = 2
+	next.say(next.admit(next.command(bus.OpJoin), 1, func(j *bus.Joined) { j.Resumed, j.Recovered = true, true }))
+	a.want(fmt.Sprintf(`[12,%d,"resumed",2]`, j.Room))
+}
+
+func TestEdgeThatWasStoppedJoinsItsMembersAgain(t *testing.T) {
+	sc := newScene(t, Config{})
+	_, r, _ := sc.enter(t, nativeName, nil, 1)
+	r.say(message("m", `1`))
+	waitFor(t, sc.s, "the message", func(lp *sessions) bool { return lp.rooms[r.key].seq == 1 })
+	onLoop(t, sc.s, func(lp *sessions) {
+		lp.second(lp.l.now)
+		lp.second(lp.l.now.Add(3 * time.Second))
+	})
+	if c := r.command(bus.OpJoin); c.Since != (bus.Position{Epoch: 1, Seq: 1}) {
+		t.Errorf("since %+v", c.Since)
+	}
+}
+
 func TestNoReplyInTimeIsATimeout(t *testing.T) {
 	sc := newScene(t, Config{CommandTimeout: time.Millisecond})
 	sc.mu.Lock()

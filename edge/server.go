@@ -13,7 +13,8 @@ import (
 )
 
 // A Server is an edge: it takes clients' sockets and connects them with rooms
-// over the bus. It is a prometheus.Collector of its own metrics.
+// over the bus, where it goes by the name of its connection. It is a
+// prometheus.Collector of its own metrics.
 type Server struct {
 	conn *bus.Conn
 	cfg  Config
@@ -30,7 +31,7 @@ type Server struct {
 
 // New returns an edge on conn, or an error that says what is wrong with cfg.
 func New(conn *bus.Conn, cfg Config) (*Server, error) {
-	cfg, err := cfg.withSessionDefaults(conn.Name())
+	cfg, err := cfg.withSessionDefaults()
 	if err != nil {
 		return nil, err
 	}
@@ -85,14 +86,40 @@ func (s *Server) Run(ctx context.Context) error {
 	defer auths.Wait()
 	defer stopAuth()
 
+	nodes := bus.NewNodes(s.conn, "edge", s.load, s.lostNode)
+	var beating sync.WaitGroup
+	var beatErr error
+	beatCtx, stopBeating := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, fail := context.WithCancel(ctx)
+	beating.Go(func() {
+		defer fail()
+		beatErr = nodes.Run(beatCtx)
+	})
 	close(s.ready)
 	err = t.serve(ctx, func(l *loop) hooks { return s.sessions[l.index] })
+	stopBeating() // when rooms know of every member that went
+	beating.Wait()
+	err = errors.Join(err, beatErr)
 	flushCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if flushErr := s.conn.Flush(flushCtx); flushErr != nil { // rooms will miss that members went
-		s.cfg.Log.Warn("say goodbye to rooms", "node", s.cfg.Name, "err", flushErr)
+		s.cfg.Log.Warn("say goodbye to rooms", "node", s.conn.Name(), "err", flushErr)
 	}
 	return err
+}
+
+// load is how many clients there are, for the heartbeats.
+func (s *Server) load() uint64 { return uint64(max(0, s.t.open.Load())) }
+
+// lostNode looks, when a worker is gone, whether rooms still have their owners:
+// one that nobody sends a command to would not be missed.
+func (s *Server) lostNode(node bus.Node) {
+	if node.Role != "worker" {
+		return
+	}
+	for _, lp := range s.sessions {
+		lp.l.do(lp.poke)
+	}
 }
 
 // prepare makes each loop's sessions and subscribes to what rooms send them.

@@ -143,12 +143,12 @@ func (lp *sessions) authenticated(s *session, user string, err error) {
 		return
 	case err != nil:
 		if coded == nil && !errors.Is(err, context.DeadlineExceeded) {
-			lp.cfg.Log.Error("authenticate", "node", lp.cfg.Name, "err", err)
+			lp.cfg.Log.Error("authenticate", "node", lp.conn.Name(), "err", err)
 		}
 		lp.comeLater(s, bus.Unavailable)
 		return
 	case !bus.ValidUser(user):
-		lp.cfg.Log.Error("authenticate: Auth gave a user that is no valid name", "node", lp.cfg.Name, "user", user)
+		lp.cfg.Log.Error("authenticate: Auth gave a user that is no valid name", "node", lp.conn.Name(), "user", user)
 		lp.bye(s, closeUnauthorized, bus.BadName, "", -1)
 		return
 	}

@@ -14,7 +14,7 @@ import (
 // empty drops them.
 func newBench(b *testing.B) *sessions {
 	b.Helper()
-	cfg, err := unlimited(Config{Addr: "127.0.0.1:0", Loops: 1, Log: slog.New(slog.DiscardHandler)}).withSessionDefaults("bench")
+	cfg, err := unlimited(Config{Addr: "127.0.0.1:0", Loops: 1, Log: slog.New(slog.DiscardHandler)}).withSessionDefaults()
 	if err != nil {
 		b.Fatal(err)
 	}

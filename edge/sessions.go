@@ -49,6 +49,7 @@ type sessions struct {
 	cmd   bus.Command
 	item  bus.Item
 
+	heard  time.Time // of the last second
 	counts counters
 	board  board
 }
@@ -66,7 +67,7 @@ func newSessions(srv *Server, l *loop) *sessions {
 	cfg := &srv.cfg
 	lp := &sessions{
 		l: l, srv: srv, cfg: cfg, conn: srv.conn, subjects: srv.conn.Subjects(),
-		addr:      bus.NewAddress(cfg.Name, l.index),
+		addr:      bus.NewAddress(srv.conn.Name(), l.index),
 		protocols: []protocol{nativeProtocol{}, &jsonProtocol{}},
 		tokens:    newTokens(cfg.Secret, cfg.SessionTTL),
 		rooms:     make(map[string]*room),
@@ -172,7 +173,11 @@ func (lp *sessions) turn(now time.Time) {
 	lp.counts.turn(time.Since(now))
 }
 
-func (lp *sessions) second(time.Time) {
+func (lp *sessions) second(now time.Time) {
+	if !lp.heard.IsZero() && now.Sub(lp.heard) > pausedAfter {
+		lp.reconnected()
+	}
+	lp.heard = now
 	lp.endGreetings()
 	lp.endFlights()
 	lp.endEntries()
@@ -181,6 +186,10 @@ func (lp *sessions) second(time.Time) {
 	lp.tellAways()
 	lp.publishCounts()
 }
+
+// pausedAfter is how long a loop may be away (a stopped process, a machine
+// that sleeps) and still be sure that nobody has declared its edge lost.
+const pausedAfter = 2 * time.Second
 
 func (lp *sessions) draining(time.Time) {
 	spread := min(maxSpread, max(minSpread, lp.counts.sessions*spreadEach))

@@ -203,9 +203,14 @@ func TestResumeBringsExactlyWhatWasMissed(t *testing.T) {
 	conn := openBus(t)
 	startWorker(t, conn, openStore(t, conn), "worker")
 	secret := []byte("0123456789abcdef")
+	second, err := conn.Dial(t.Context(), "edge-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(second.Close)
 	edges := []*Server{
-		startEdge(t, conn, unlimited(Config{Name: "edge-1", Secret: secret})),
-		startEdge(t, conn, unlimited(Config{Name: "edge-2", Secret: secret})),
+		startEdge(t, conn, unlimited(Config{Secret: secret})),
+		startEdge(t, second, unlimited(Config{Secret: secret})),
 	}
 	for i, protocol := range []string{nativeName, jsonName, nativeName} {
 		t.Run(fmt.Sprintf("%s to edge %d", protocol, i%2+1), func(t *testing.T) {
