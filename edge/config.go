@@ -103,7 +103,7 @@ type Config struct {
 	MaxOpens int
 
 	// EnvelopeQueue is how many envelopes of rooms may wait for one loop; more
-	// are lost, which shows as a gap and is repaired. Zero means 8,192.
+	// are lost, which shows as a gap and is repaired. Zero means 32,768.
 	EnvelopeQueue int
 
 	Log *slog.Logger // nil means slog.Default()

@@ -61,6 +61,7 @@ type loop struct {
 	stop     chan struct{} // closed by the transport: drain and end
 	done     chan struct{} // closed by the loop: it has ended
 	drainEnd time.Time     // when the last conns are cut; zero while serving
+	pace     pace
 
 	stats     stats
 	mu        sync.Mutex // guards published
@@ -144,6 +145,7 @@ func (l *loop) run() {
 		l.takeMore()
 		l.end()
 		closing = closing || l.drained()
+		l.pace.rest(stop)
 	}
 }
 
@@ -161,7 +163,10 @@ func milliseconds(d time.Duration) uint32 {
 }
 
 // begin starts a turn.
-func (l *loop) begin() { l.tellTime(time.Now()) }
+func (l *loop) begin() {
+	l.tellTime(time.Now())
+	l.pace.look(l.now)
+}
 
 func (l *loop) tellTime(now time.Time) {
 	if l.began.IsZero() {

@@ -297,30 +297,7 @@ func TestBadInput(t *testing.T) {
 	t.Run("ten thousand commands at once", func(t *testing.T) {
 		c, j := joined(t, nativeName)
 		defer c.hangUp()
-		var frames []string
-		for n := 1; n <= 10_000; n++ {
-			frames = append(frames, fmt.Sprintf(`[4,%d,%d,"echo",1]`, j.Room, n))
-			if len(frames) == 1000 {
-				c.send(frames...)
-				frames = nil
-			}
-		}
-		codes := map[string]int{}
-		seen := make([]bool, 10_001)
-		for range 10_000 {
-			var room, n int
-			var result any
-			var refusal []string
-			c.scan(c.next(), typeSend, &room, &n, &result, &refusal)
-			if seen[n] {
-				t.Fatalf("command %d was answered twice", n)
-			}
-			seen[n] = true
-			codes[strings.Join(refusal, " ")]++
-		}
-		if codes[""] == 0 || codes["rate_limited"]+codes["in_flight"] < 5000 || codes[""]+codes["rate_limited"]+codes["in_flight"] != 10_000 {
-			t.Errorf("answers %v, want some to go well and the others refused for the rate or in flight", codes)
-		}
+		floodWithCommands(t, c, j.Room)
 	})
 	t.Run("join twice, send without joining, large data", func(t *testing.T) {
 		c, j := joined(t, jsonName)
@@ -360,6 +337,34 @@ func TestBadInput(t *testing.T) {
 	}
 	if n := runtime.NumGoroutine(); n > goroutines+2 {
 		t.Errorf("%d goroutines, %d before", n, goroutines)
+	}
+}
+
+// floodWithCommands sends 10,000 at once: each gets one answer.
+func floodWithCommands(t *testing.T, c *testClient, room int) {
+	var frames []string
+	for n := 1; n <= 10_000; n++ {
+		frames = append(frames, fmt.Sprintf(`[4,%d,%d,"echo",1]`, room, n))
+		if len(frames) == 1000 {
+			c.send(frames...)
+			frames = nil
+		}
+	}
+	codes := map[string]int{}
+	seen := make([]bool, 10_001)
+	for range 10_000 {
+		var of, n int
+		var result any
+		var refusal []string
+		c.scan(c.next(), typeSend, &of, &n, &result, &refusal)
+		if seen[n] {
+			t.Fatalf("command %d was answered twice", n)
+		}
+		seen[n] = true
+		codes[strings.Join(refusal, " ")]++
+	}
+	if codes[""] == 0 || codes["rate_limited"]+codes["in_flight"] < 5000 || codes[""]+codes["rate_limited"]+codes["in_flight"] != 10_000 {
+		t.Errorf("answers %v, want some to go well and the others refused for the rate or in flight", codes)
 	}
 }
 

@@ -66,8 +66,9 @@ func (f *fleet) settle() {
 		sh.rooms = append(sh.rooms, rooms[i])
 	}
 	for i := range f.o.clients {
-		r := rooms[i%len(rooms)]
-		sh := f.shards[i%len(rooms)%len(f.shards)]
+		at := i * len(rooms) / f.o.clients // room after room, as people fill games and chats
+		r := rooms[at]
+		sh := f.shards[at%len(f.shards)]
 		m := &member{sh: sh, room: r, index: i, place: len(r.members), slow: i >= f.o.clients-f.o.slow}
 		r.members = append(r.members, m)
 		sh.members = append(sh.members, m)

@@ -88,8 +88,12 @@ type shard struct {
 }
 
 // shardQueue is how many envelopes may wait for a shard's goroutine, which only
-// sorts. When it is full NATS loses what comes, and edges run into deadlines.
-const shardQueue = 1 << 14
+// sorts. When it is full NATS loses what comes, and edges run into deadlines. It
+// holds about all that the server keeps for one connection (bus: 16 MB, and the
+// smallest envelope is 150 bytes there): on one CPU the connection's reader can
+// get that far ahead before the shard runs again, and then the rooms' mailboxes
+// are to refuse what is too much, with a code.
+const shardQueue = 1 << 17
 
 // sortAtOnce is how many envelopes a shard sorts before it lets rooms run.
 const sortAtOnce = 256
