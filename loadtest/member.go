@@ -81,13 +81,18 @@ func (m *member) dial() {
 	m.conn = m.sh.loop.Dial(m.sh.fleet.target, source(m.index), m)
 }
 
-// Opened is called when the WebSocket is up.
+// Opened is called when the WebSocket is up. The join goes with the hello, as
+// the protocol allows: nobody has to wait for the welcome.
 func (m *member) Opened(c *client.Conn) {
 	h := client.Hello{Resume: m.resume}
 	if m.resume == "" {
 		h.User = "load" + strconv.Itoa(m.index)
 	}
-	c.Send(client.AppendHello(nil, h))
+	var since *client.Position
+	if m.id != 0 {
+		since = &m.pos
+	}
+	c.Send(client.AppendJoin(client.AppendHello(nil, h), 1, m.sh.fleet.o.kind, m.room.id, nil, since))
 }
 
 // Received is called for each frame.
@@ -185,12 +190,6 @@ func (m *member) welcome(f *client.Frame) {
 		return
 	}
 	m.resume = w.Resume
-	kind := m.sh.fleet.o.kind
-	var since *client.Position
-	if m.id != 0 {
-		since = &m.pos
-	}
-	m.conn.Send(client.AppendJoin(nil, 1, kind, m.room.id, nil, since))
 }
 
 func (m *member) joined(f *client.Frame) {
