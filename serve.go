@@ -73,7 +73,7 @@ const storeTimeout = 20 * time.Second
 func openRecords(ctx context.Context, conn *bus.Conn, cfg config) (*kv.Records, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if err := conn.CheckJetStream(ctx); err != nil {
+	if err := conn.AwaitJetStream(ctx); err != nil {
 		return nil, err
 	}
 	bucket := "roomd_rooms"

@@ -197,14 +197,26 @@ func (c *Conn) Subjects() Subjects { return c.subjects }
 // ErrNoJetStream says that the NATS server runs without JetStream.
 var ErrNoJetStream = errors.New("NATS server has no JetStream")
 
-// CheckJetStream returns ErrNoJetStream, or what else keeps JetStream from
-// answering.
-func (c *Conn) CheckJetStream(ctx context.Context) error {
-	_, err := c.js.AccountInfo(ctx)
-	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
-		return ErrNoJetStream
+// AwaitJetStream waits until JetStream answers, as it does not while a cluster
+// elects its leader: up to 9 s. It returns ErrNoJetStream if there is none to
+// wait for, and what was wrong last when ctx ends.
+func (c *Conn) AwaitJetStream(ctx context.Context) error {
+	for {
+		try, cancel := context.WithTimeout(ctx, time.Second)
+		_, err := c.js.AccountInfo(try)
+		cancel()
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+			return ErrNoJetStream
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for JetStream: %w", err)
+		case <-time.After(reconnectWait):
+		}
 	}
-	return err
 }
 
 // JetStream is for package kv alone.

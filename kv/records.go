@@ -87,11 +87,17 @@ func streamConfig(cfg Config) jetstream.StreamConfig {
 	}
 }
 
-const retryEvery = 100 * time.Millisecond
+const (
+	retryEvery  = 100 * time.Millisecond
+	openTimeout = 3 * time.Second // of one try
+)
 
 func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
 	for {
-		stream, err := js.CreateOrUpdateStream(ctx, cfg)
+		// A request sent while nobody leads gets no answer, ever.
+		try, cancel := context.WithTimeout(ctx, openTimeout)
+		stream, err := js.CreateOrUpdateStream(try, cfg)
+		cancel()
 		var refused *jetstream.APIError
 		if err == nil || errors.As(err, &refused) && refused.Code < 500 {
 			return stream, err
