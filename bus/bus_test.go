@@ -206,7 +206,7 @@ func TestNodesSeeEachOtherComeAndGo(t *testing.T) {
 // await polls for what has no event to wait for.
 func await(t *testing.T, ok func() bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(20 * time.Second)
 	for !ok() {
 		select {
 		case <-deadline:
