@@ -2,6 +2,7 @@
 .PHONY: test run vet lint unit portable web browser setup fuzz clean
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Looked up each time it is used, so that browser finds what setup has installed.
 CHROMIUM ?= $(or $(shell command -v chromium),$(shell command -v chromium-browser),$(shell command -v google-chrome))
 FUZZTIME ?= 30s
 
@@ -12,7 +13,7 @@ run:
 
 # Formatting, vet here and for macOS, where the portable poller serves.
 vet:
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt'ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	@files=$$(gofmt -l $$(go list -f '{{.Dir}}/*.go' ./...)); test -z "$$files" || { echo "not gofmt'ed: $$files"; exit 1; }
 	go vet ./...
 	GOOS=darwin go vet ./...
 
@@ -32,24 +33,23 @@ web: client/node_modules
 
 # Real pages in a real browser.
 browser: cmd/roomd/webtest/node_modules setup
-	cd cmd/roomd/webtest && CHROMIUM=$(CHROMIUM) node --test
+	cd cmd/roomd/webtest && CHROMIUM="$(CHROMIUM)" node --test
 
-client/node_modules: client/package.json
+client/node_modules: client/package.json client/package-lock.json
 	cd client && npm ci --no-audit --no-fund
 	@touch $@
 
-cmd/roomd/webtest/node_modules: cmd/roomd/webtest/package.json
+cmd/roomd/webtest/node_modules: cmd/roomd/webtest/package.json cmd/roomd/webtest/package-lock.json
 	cd cmd/roomd/webtest && npm ci --no-audit --no-fund
 	@touch $@
 
 # A browser, from the system's packages if there is none yet.
 setup:
-ifeq ($(CHROMIUM),)
-	@echo "no Chromium found: installing it"
-	if command -v apt-get >/dev/null; then \
-		SUDO=$$(test "$$(id -u)" = 0 || echo sudo); $$SUDO apt-get update -q && $$SUDO apt-get install -qy chromium; \
-	else echo "please install Chromium and set CHROMIUM=/path/to/it"; exit 1; fi
-endif
+	@if [ -n "$(CHROMIUM)" ]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then echo "no Chromium found: install it, or set CHROMIUM=/path/to/it"; exit 1; fi; \
+	echo "no Chromium found: installing it"; \
+	sudo=$$(test "$$(id -u)" = 0 || echo sudo); \
+	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy chromium
 
 # Every fuzz target for FUZZTIME each.
 fuzz:

@@ -23,7 +23,7 @@ type admin struct {
 	registry *prometheus.Registry
 	conn     *bus.Conn
 	draining atomic.Bool // an orderly end has begun; readyz says 503 from then on
-	up       atomic.Bool // edge and worker serve
+	up       atomic.Bool // node.ready was true
 }
 
 func newAdmin(conn *bus.Conn) *admin {

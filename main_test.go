@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// roomd returns a command that runs this program as a node of its own.
+// roomdCommand returns a command that runs this program as a node of its own.
 func roomdCommand(ctx context.Context, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asRoomd+"=1")

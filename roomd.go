@@ -24,8 +24,7 @@ import (
 )
 
 // Options is what a program of yours adds to roomd. The zero Options serves
-// clients, the JavaScript client at /roomd.js, and a line
-// of text at /.
+// clients, the JavaScript client at /roomd.js, and a line of text at /.
 type Options struct {
 	Pages fs.FS        // served at /, index.html first; nil: a line of text
 	HTTP  http.Handler // answers instead of Pages

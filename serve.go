@@ -161,20 +161,18 @@ func (n *node) run(ctx context.Context, adminLn net.Listener, started time.Time)
 	return nil
 }
 
-// ready waits until both roles serve, or ctx ends.
+// ready waits until the edge takes clients, or ctx ends. A worker needs no such
+// wait: until it answers, edges ask again.
 func (n *node) ready(ctx context.Context) bool {
-	var waits []<-chan struct{}
-	if n.edge != nil {
-		waits = append(waits, n.edge.Ready())
+	if n.edge == nil {
+		return true
 	}
-	for _, ready := range waits {
-		select {
-		case <-ready:
-		case <-ctx.Done():
-			return false
-		}
+	select {
+	case <-n.edge.Ready():
+		return true
+	case <-ctx.Done():
+		return false
 	}
-	return true
 }
 
 // banner says what runs and where.
@@ -240,7 +238,7 @@ func pages(opts Options) http.Handler {
 	case opts.HTTP != nil:
 		mux.Handle("/", opts.HTTP)
 	case opts.Pages != nil:
-		mux.Handle("/", http.FileServerFS(opts.Pages))
+		mux.Handle("GET /", http.FileServerFS(opts.Pages))
 	default:
 		mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintln(w, "roomd is up. Clients connect to /ws; the JavaScript client is /roomd.js.")

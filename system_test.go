@@ -319,3 +319,120 @@ func TestKilledEdgeLosesNothing(t *testing.T) {
 		}
 	}
 }
+
+// A crowd is two workers and two edges at one NATS, with a guest who says
+// nothing at each edge. All rooms are the first worker's.
+type crowd struct {
+	*system
+	second *process // worker
+	guests []*guest
+}
+
+func newCrowd(t *testing.T) *crowd {
+	s := topologies["apart"](t)
+	c := &crowd{system: s, second: &process{args: s.worker.args}}
+	s.start(t)
+	t.Cleanup(func() { s.stop(t) })
+	other := &process{args: slices.Clone(s.edge.args)}
+	otherAddr := freeAddr(t)
+	other.args[slices.Index(other.args, "-addr")+1] = otherAddr
+	other.start(t)
+	t.Cleanup(func() { other.stop(t, syscall.SIGTERM) })
+	c.guests = []*guest{s.guest(t, "Ann"), (&system{url: "ws://" + otherAddr + "/ws"}).guest(t, "Bob")}
+	c.second.start(t)
+	t.Cleanup(func() { c.second.stop(t, syscall.SIGTERM) })
+	return c
+}
+
+func (g *guest) hears(t *testing.T, notice string) {
+	t.Helper()
+	for await(t, g.notice) != notice {
+	}
+}
+
+func TestRoomOfAKilledWorkerComesBackToMembersWhoSayNothing(t *testing.T) {
+	c := newCrowd(t)
+	c.worker.stop(t, syscall.SIGKILL)
+	for _, g := range c.guests {
+		g.hears(t, "reset")
+	}
+	for i, g := range c.guests {
+		if n := g.add(t, fmt.Sprint(i)); n != i+1 {
+			t.Errorf("reply %d to line %d", n, i)
+		}
+		if len(g.joined) > 0 {
+			t.Error("a worker's death cost a client its connection")
+		}
+	}
+}
+
+func TestPausedWorkerShowsNothingOnceItsRoomsWereTakenOver(t *testing.T) { // R1
+	c := newCrowd(t)
+	paused := c.worker.cmd.Process
+	if err := paused.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { paused.Signal(syscall.SIGCONT) }) // a stopped process would never end
+	for _, g := range c.guests {
+		g.hears(t, "reset")
+	}
+	if n := c.guests[0].add(t, "new"); n != 1 {
+		t.Errorf("reply %d to the first line, want 1", n)
+	}
+	if err := paused.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 200 {
+		if n := c.guests[1].add(t, fmt.Sprint(i)); n != i+2 {
+			t.Fatalf("reply %d to line %d, want %d: two workers answer", n, i, i+2)
+		}
+	}
+	for _, g := range c.guests {
+		for i := -1; i < 200; i++ {
+			want := fmt.Sprint(i)
+			if i < 0 {
+				want = "new"
+			}
+			if got := await(t, g.added); got != want {
+				t.Fatalf("heard %q, want %q", got, want)
+			}
+		}
+	}
+}
+
+func TestRoomsMoveFromAWorkerThatEndsInOrderWithoutLoss(t *testing.T) {
+	c := newCrowd(t)
+	ann, bob := c.guests[0], c.guests[1]
+	ended := make(chan bool)
+	for i := range 300 {
+		if i == 100 {
+			worker := c.worker.cmd
+			go func() {
+				defer close(ended)
+				if err := worker.Process.Signal(syscall.SIGTERM); err != nil {
+					t.Error(err)
+				}
+				if err := worker.Wait(); err != nil {
+					t.Error(err)
+				}
+			}()
+			c.worker.cmd = nil
+		}
+		if n := ann.add(t, fmt.Sprint(i)); n != i+1 {
+			t.Fatalf("reply %d to line %d", n, i)
+		}
+	}
+	<-ended
+	for i := range 300 {
+		for _, g := range []*guest{ann, bob} {
+			if got := await(t, g.added); got != fmt.Sprint(i) {
+				t.Fatalf("heard %q as line %d", got, i)
+			}
+		}
+	}
+	for len(bob.notice) > 0 {
+		if got := await(t, bob.notice); got == "reset" {
+			t.Error("an orderly end was a reset")
+		}
+	}
+}

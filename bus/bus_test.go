@@ -203,6 +203,25 @@ func TestNodesSeeEachOtherComeAndGo(t *testing.T) {
 	}
 }
 
+func TestNodeThatIsNewHearsOfTheOthersAtOnce(t *testing.T) {
+	a := open(t, Config{Name: "a"})
+	beats := make(chan *Msg, 10)
+	if _, err := a.Subscribe(a.subjects.Node("a"), "", beats); err != nil {
+		t.Fatal(err)
+	}
+	na := NewNodes(a, "edge", nil, nil) // not run, so it beats for this reason only
+	beat := &Msg{Subject: a.subjects.Node("b"), Data: AppendBool(AppendUint(AppendString(nil, "worker"), 0), false)}
+	na.heard(beat)
+	<-beats
+	na.heard(beat) // no longer new
+	if err := a.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(beats) > 0 {
+		t.Error("a node that is known made it beat again")
+	}
+}
+
 // await polls for what has no event to wait for.
 func await(t *testing.T, ok func() bool) {
 	t.Helper()

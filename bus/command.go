@@ -82,6 +82,10 @@ func ParseCommands(b []byte) (Commands, error) {
 	return c, r.Err()
 }
 
+// Empty reports whether no command is left. An envelope without any asks the
+// room where its output stands.
+func (e *Commands) Empty() bool { return !e.r.More() }
+
 // Next reads the next command into c and reports whether there was one. At the
 // end Err tells whether the envelope was whole.
 func (e *Commands) Next(c *Command) bool {

@@ -290,6 +290,13 @@ func (c *Conn) Flush(ctx context.Context) error {
 // Connected reports whether the connection is up.
 func (c *Conn) Connected() bool { return c.nc.IsConnected() }
 
+// MaxPayload returns how many bytes NATS carries in one message, its headers
+// included.
+func (c *Conn) MaxPayload() int { return int(c.nc.MaxPayload()) }
+
+// reconnects counts how often the connection was lost and found again.
+func (c *Conn) reconnects() uint64 { return c.nc.Stats().Reconnects }
+
 // Dropped returns how often a subscriber's channel was full since Open.
 func (c *Conn) Dropped() uint64 { return c.dropped.Load() }
 

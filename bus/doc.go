@@ -11,8 +11,8 @@
 //	r.edge.<edge>.<loop>.out     one loop of one edge      all output of all rooms with members there
 //	r.edge.<edge>.<loop>.nr.<n>  the same loop             NATS's "no responders" for its room number n
 //	r.open.<kind>                a queue group of workers  open a room, or say who has it
-//	r.worker.<worker>.<verb>     that worker               ping, inspect
-//	r.list                       every worker              live rooms
+//	r.worker.<worker>.<verb>     that worker               ping (does it have this room?), list
+//	r.list                       a queue group of workers  live rooms, of all workers
 //	r.node.<name>                every node                heartbeats
 //	r.inbox.<conn>.<n>           one Conn                  replies to its requests
 //

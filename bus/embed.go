@@ -37,8 +37,9 @@ const readyTimeout = 20 * time.Second
 
 // An embedded is a nats-server in this process and the lock on its directory.
 type embedded struct {
-	server *server.Server
-	lock   *os.File // nil in memory
+	server  *server.Server
+	lock    *os.File // nil in memory
+	scratch string   // directory of a server in memory, removed at the end
 }
 
 func startEmbedded(cfg ServerConfig, log *slog.Logger) (*embedded, error) {
@@ -51,8 +52,11 @@ func startEmbedded(cfg ServerConfig, log *slog.Logger) (*embedded, error) {
 		if e.lock, err = lockDir(cfg.Dir); err != nil {
 			return nil, err
 		}
-	} else if opts.StoreDir, err = os.MkdirTemp("", "roomd-memory-"); err != nil {
-		return nil, fmt.Errorf("make scratch directory: %w", err)
+	} else {
+		if e.scratch, err = os.MkdirTemp("", "roomd-memory-"); err != nil {
+			return nil, fmt.Errorf("make scratch directory: %w", err)
+		}
+		opts.StoreDir = e.scratch
 	}
 	e.server, err = server.NewServer(opts)
 	if err != nil {
@@ -131,10 +135,9 @@ func (e *embedded) shutdown() {
 func (e *embedded) unlock() {
 	if e.lock != nil {
 		e.lock.Close() // closing gives the lock back
-		return
 	}
-	if e.server != nil {
-		os.RemoveAll(e.server.StoreDir()) // scratch of a server in memory
+	if e.scratch != "" {
+		os.RemoveAll(e.scratch) // what cannot be removed is the system's to clean: it is a temporary directory
 	}
 }
 

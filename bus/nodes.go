@@ -12,9 +12,10 @@ import (
 // How nodes tell each other that they live. A crash shows sooner, as "no
 // responders"; heartbeats find what hangs and what is cut off.
 const (
-	beatEvery = 500 * time.Millisecond
-	lostAfter = 2500 * time.Millisecond // silence after which a node is asked directly
-	pingLimit = 500 * time.Millisecond  // how long it may take to answer
+	beatEvery   = 500 * time.Millisecond
+	lostAfter   = 2500 * time.Millisecond // silence after which a node is asked directly
+	pingLimit   = 500 * time.Millisecond  // how long it may take to answer
+	pausedAfter = 3 * beatEvery           // a heartbeat that comes so much later than the one before: this process was stopped
 )
 
 // A Node is one process of ours as its peers see it.
@@ -28,8 +29,8 @@ type Node struct {
 // Nodes knows which nodes are alive: each publishes a heartbeat every 0.5 s,
 // and one that was silent for 2.5 s and does not answer a direct request is
 // lost. A node that leaves in order says so and is lost at once. When this
-// node's own connection was down nobody is declared lost for it: silence then
-// says nothing about others.
+// node's own connection was down, or its process stopped, nobody is declared
+// lost for it: silence then says nothing about others.
 type Nodes struct {
 	conn   *Conn
 	self   Node
@@ -68,6 +69,7 @@ func (n *Nodes) Run(ctx context.Context) error {
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	since := time.Now() // of the connection's last change: nobody can be called silent before
+	ticked := since
 	n.beat(false)
 	for connected := true; ; {
 		select {
@@ -78,7 +80,10 @@ func (n *Nodes) Run(ctx context.Context) error {
 			n.heard(m)
 		case now := <-tick.C:
 			n.beat(false)
-			if up := n.conn.Connected(); up != connected {
+			// Neither did anybody reach a process that was stopped.
+			paused := now.Sub(ticked) > pausedAfter
+			ticked = now
+			if up := n.conn.Connected(); up != connected || paused {
 				connected, since = up, now
 			}
 			if !connected || now.Sub(since) < lostAfter {
@@ -139,8 +144,12 @@ func (n *Nodes) heard(m *Msg) {
 		return
 	}
 	n.mu.Lock()
+	_, known := n.nodes[name]
 	n.nodes[name] = node
 	n.mu.Unlock()
+	if !known {
+		n.beat(false) // it may be new, and is to know us at once: who was never heard is not missed
+	}
 }
 
 // silent returns the nodes to be asked, and marks them so that each is asked
@@ -161,6 +170,7 @@ func (n *Nodes) silent(now time.Time) []Node {
 func (n *Nodes) ask(ctx context.Context, node Node) {
 	ctx, cancel := context.WithTimeout(ctx, pingLimit)
 	defer cancel()
+	reconnects := n.conn.reconnects()
 	_, err := n.conn.Request(ctx, n.ping(node), nil)
 	n.mu.Lock()
 	delete(n.asking, node.Name)
@@ -174,7 +184,9 @@ func (n *Nodes) ask(ctx context.Context, node Node) {
 	if err != nil {
 		code = CodeOf(err)
 	}
-	if (code == Unavailable || code == Timeout) && n.conn.Connected() && current.Seen.Equal(node.Seen) {
+	// An answer may have been lost with a connection of our own.
+	sure := n.conn.Connected() && n.conn.reconnects() == reconnects
+	if (code == Unavailable || code == Timeout) && sure && current.Seen.Equal(node.Seen) {
 		n.lose(node)
 	}
 }

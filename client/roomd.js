@@ -311,7 +311,15 @@ export class Session extends Emitter {
   /** @param {any[]} f */
   #refused([, code, message = "", type, number]) {
     if (code === "bad_token" && !this.#open) this.#bye = { code, message };
+    if (type === 3 && code === "rate_limited") return this.#leaveLater(number);
     this._emit("error", Object.assign(new RoomdError(code, message), { type, room: this.#byNumber.get(number) }));
+  }
+
+  /** Asks again for what the edge had no time for. @param {number} number of the room */
+  #leaveLater(number) {
+    for (const [ref, { frame }] of this.#asked) {
+      if (frame[0] === 3 && frame[2] === number) setTimeout(() => this.#asked.has(ref) && this._send(frame), backoff(0));
+    }
   }
 
   /** @param {any} welcome */

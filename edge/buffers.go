@@ -27,13 +27,17 @@ func (p *bufferPool) append(b, more []byte) ([]byte, bool) {
 	if n <= cap(b) {
 		return append(b, more...), true
 	}
-	size := 1 << classOf(n)
-	if p.lent-cap(b)+size > p.limit {
+	if p.lent-cap(b)+(1<<classOf(n)) > p.limit {
 		return b, false
 	}
-	larger := append(p.take(size), b...)
+	return p.grow(b, more), true
+}
+
+// grow is append to a larger slice, whatever the limit.
+func (p *bufferPool) grow(b, more []byte) []byte {
+	larger := append(p.take(1<<classOf(len(b)+len(more))), b...)
 	p.give(b)
-	return append(larger, more...), true
+	return append(larger, more...)
 }
 
 func (p *bufferPool) take(size int) []byte {

@@ -244,10 +244,26 @@ func (lp *sessions) endFlights() {
 			x.n = 0
 			fl.open--
 		}
-		if fl.open == 0 {
+		switch {
+		case fl.open == 0:
 			lp.land(fl.m)
+		case fl.m.flags&memberEntering == 0 && lp.overdue(fl):
+			fl.resentAt = max(lp.l.ms, 1)
+			lp.resend(fl)
 		}
 	}
+}
+
+// overdue reports whether a flight's first command has been without a reply for
+// so long that it, or the reply, is better taken for lost: nothing else tells if
+// the room's worker was cut off for a moment. Its number keeps it from happening
+// twice.
+func (lp *sessions) overdue(fl *flight) bool {
+	if fl.resentAt != 0 && !lp.after(fl.resentAt+resendAfter) {
+		return false
+	}
+	i := slices.IndexFunc(fl.items, func(x inFlight) bool { return x.n != 0 })
+	return i >= 0 && lp.after(fl.items[i].sentAt+resendAfter)
 }
 
 // A leave is a member's wish to go that the room has not confirmed.

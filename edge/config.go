@@ -60,7 +60,8 @@ type Config struct {
 	DropBytes int
 
 	// BufferBytes is what all conns together may keep in half-received messages
-	// and in outboxes; the conn that wants more is closed. Zero means 256 MiB.
+	// and in outboxes. For more, a conn that holds much is closed, or the one that
+	// wants it if none is found that holds more. Zero means 256 MiB.
 	BufferBytes int
 
 	// SendBufferBytes is the kernel's send buffer of one socket (SO_SNDBUF);
@@ -107,6 +108,8 @@ type Config struct {
 	EnvelopeQueue int
 
 	Log *slog.Logger // nil means slog.Default()
+
+	maxSockets int // of clients in any state, HTTP's too; zero means what the process's descriptors allow
 }
 
 // withDefaults fills in what is zero and says what cannot be.
@@ -166,9 +169,17 @@ func (cfg *Config) timeouts() map[string]*time.Duration {
 // (bus, logs, HTTP, pollers) when MaxConns is derived from its limit.
 const spareFiles = 128
 
+// Sockets that are no conns yet or any more have half of that to themselves:
+// the other half is the rest of the process's, whatever clients do.
+const (
+	filesPerLoop = 4 // listener, epoll, spare, and one while a socket goes to HTTP
+	minSockets   = 16
+)
+
 // limitConns fits MaxConns to the files the process may open.
 func (cfg *Config) limitConns() {
 	files := maxFiles()
+	setDefault(&cfg.maxSockets, max(minSockets, files-spareFiles/2-filesPerLoop*cfg.Loops))
 	if cfg.MaxConns == 0 {
 		cfg.MaxConns = min(100_000, max(1, files-spareFiles))
 	} else if cfg.MaxConns+spareFiles > files {

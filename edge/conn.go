@@ -22,6 +22,7 @@ type conn struct {
 	lastRead  uint32 // loop's milliseconds when something was read
 	since     uint32 // loop's milliseconds when state was entered
 	closeCode uint16 // first reason to close; zero while there is none
+	idleTalk  uint16 // frames since the last sweep that carry nothing: control frames, empty fragments; see talksOn too
 	state     connState
 	protocol  uint8 // index into transport.protocols
 	flags     connFlags

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 ws.ReadFrame is fine for frames of our own making
+
 package edge
 
 import (

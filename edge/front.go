@@ -18,19 +18,22 @@ import (
 type front struct {
 	server *http.Server
 	addr   net.Addr
+	most   int64         // requests at once, at most maxRequests; more are answered 503
+	bodies atomic.Int64  // those of held that have a body; at most half of most
 	queue  chan net.Conn // invariant: len(queue) <= held <= cap(queue), so sending never blocks
 	held   atomic.Int64  // requests in the queue or being served
 	closed chan struct{}
 	once   sync.Once
 }
 
-// maxRequests is how many HTTP requests are served at once; more are answered
-// 503.
+// maxRequests is how many HTTP requests are served at once, with descriptors in
+// plenty.
 const maxRequests = 1024
 
-func newFront(h http.Handler, addr net.Addr, log *slog.Logger) *front {
+func newFront(h http.Handler, addr net.Addr, most int, log *slog.Logger) *front {
 	f := &front{
 		addr:   addr,
+		most:   int64(most),
 		queue:  make(chan net.Conn, maxRequests),
 		closed: make(chan struct{}),
 		server: &http.Server{
@@ -70,19 +73,30 @@ func (f *front) shutdown(d time.Duration) error {
 }
 
 // reserve makes room for one request; give uses it, unreserve gives it back.
-func (f *front) reserve() bool {
-	if f.held.Add(1) > maxRequests {
-		f.held.Add(-1)
-		return false
+// Bodies may be long in coming, so they don't get all places: whoever sends them
+// slowly shall not keep the pages from everyone.
+func (f *front) reserve(body bool) bool {
+	switch {
+	case f.held.Add(1) > f.most:
+	case body && f.bodies.Add(1) > f.most/2:
+		f.bodies.Add(-1)
+	default:
+		return true
 	}
-	return true
+	f.held.Add(-1)
+	return false
 }
 
-func (f *front) unreserve() { f.held.Add(-1) }
+func (f *front) unreserve(body bool) {
+	f.held.Add(-1)
+	if body {
+		f.bodies.Add(-1)
+	}
+}
 
 // give serves the request on sock; read is what the loop has read of it.
-func (f *front) give(sock net.Conn, read []byte) {
-	f.queue <- &handedConn{Conn: sock, f: f, read: read}
+func (f *front) give(sock net.Conn, read []byte, body bool) {
+	f.queue <- &handedConn{Conn: sock, f: f, read: read, body: body}
 }
 
 // Accept, Close and Addr make it the server's listener.
@@ -107,6 +121,7 @@ type handedConn struct {
 	net.Conn
 	f    *front
 	read []byte
+	body bool // the request has one
 	once sync.Once
 }
 
@@ -120,6 +135,6 @@ func (c *handedConn) Read(b []byte) (int, error) {
 }
 
 func (c *handedConn) Close() error {
-	c.once.Do(c.f.unreserve)
+	c.once.Do(func() { c.f.unreserve(c.body) })
 	return c.Conn.Close()
 }

@@ -22,6 +22,10 @@ func (l *loop) readable(c *conn) {
 	}
 	c.lastRead, c.pings = l.ms, 0
 	l.stats.bytesIn += uint64(n)
+	if l.talksOn(c, n) {
+		c.abort()
+		return
+	}
 	switch c.state {
 	case stateHead:
 		l.readHead(c, l.inbuf[:n])
@@ -31,6 +35,20 @@ func (l *loop) readable(c *conn) {
 	if c.state != stateGone {
 		l.poll.again(c)
 	}
+}
+
+// talksOn counts a read of n bytes and reports whether c has sent megabytes, or
+// a thousand packets, after it was told that nobody listens any more. A client
+// may well be in the middle of a long message then, and would not see our answer
+// if it were reset at once; but it must not keep the loop busy until
+// Config.CloseTimeout.
+func (l *loop) talksOn(c *conn, n int) bool {
+	if c.state != stateClosing && c.state != stateDraining {
+		return false
+	}
+	const unit = 4 << 10
+	c.idleTalk += 1 + uint16(n/unit)
+	return c.idleTalk > maxIdleTalk
 }
 
 // readFrames takes b apart in place. What is left of an incomplete frame is
@@ -111,6 +129,12 @@ func (l *loop) checkHeader(c *conn, b []byte) (h frameHeader, need int, ok bool)
 func (l *loop) frame(c *conn, h *frameHeader, payload []byte) {
 	l.stats.framesIn++
 	ws.Cipher(payload, h.mask, 0)
+	if h.control() || h.length == 0 && !h.fin {
+		if c.idleTalk++; c.idleTalk > maxIdleTalk {
+			l.fail(c, closeAbuse, "too many control frames")
+			return
+		}
+	}
 	if h.control() {
 		l.controlFrame(c, h.op, payload)
 		return
@@ -124,7 +148,7 @@ func (l *loop) frame(c *conn, h *frameHeader, payload []byte) {
 		in.op = h.op
 	}
 	var ok bool
-	if in.msg, ok = l.pool.append(in.msg, payload); !ok {
+	if in.msg, ok = l.hold(c, in.msg, payload); !ok {
 		l.overload(c)
 		return
 	}
@@ -136,6 +160,11 @@ func (l *loop) frame(c *conn, h *frameHeader, payload []byte) {
 		l.tidyInbox(c)
 	}
 }
+
+// maxIdleTalk is how many frames without any message a client may send from one
+// sweep to the next, about a second. The session half counts messages only, and
+// a client that needs a ping every few seconds is far below.
+const maxIdleTalk = 1000
 
 // deliver hands on a whole message. Once we have sent a close frame nobody
 // wants it any more.
@@ -223,6 +252,7 @@ func (l *loop) fail(c *conn, code uint16, reason string) {
 	}
 	c.setCloseReason(code, reason)
 	c.enter(stateDraining)
+	c.idleTalk = 0
 	l.push(c, appendClose(nil, code, reason))
 }
 
@@ -238,7 +268,7 @@ func (l *loop) keepInput(c *conn, b []byte, need int) bool {
 	in := l.inboxOf(c)
 	in.need = need
 	var ok bool
-	if in.raw, ok = l.pool.append(in.raw, b); !ok {
+	if in.raw, ok = l.hold(c, in.raw, b); !ok {
 		l.overload(c)
 	}
 	return ok

@@ -55,6 +55,7 @@ type loop struct {
 	halfOpen ring  // conns in stateHead that had to wait, oldest first
 
 	sweepAt    int // next slot the sweep looks at
+	reliefAt   int // page of the slab where somebody greedy was last looked for
 	nextSecond time.Time
 
 	control  chan func()
@@ -252,7 +253,11 @@ func (l *loop) accept() {
 		c := l.slab.take(l)
 		err := l.poll.accept(c)
 		if err == nil {
-			l.admit(c)
+			if l.t.sockets.Add(1); l.t.taken() <= l.cfg.maxSockets {
+				l.admit(c)
+			} else if l.squeezeIn(c) {
+				return // one in a turn: the other socket is closed at its end
+			}
 			continue
 		}
 		l.slab.give(c)
@@ -264,6 +269,23 @@ func (l *loop) accept() {
 	}
 }
 
+// squeezeIn admits c in the place of the request that has been under way for
+// longest, or turns it away if there is none. So who keeps all sockets busy with
+// requests that never end keeps nobody out.
+func (l *loop) squeezeIn(c *conn) bool {
+	if old := l.oldestHalfOpen(); old != nil {
+		l.dropHalfOpen(old)
+		l.admit(c)
+		return true
+	}
+	l.stats.accepts++
+	l.stats.refused[refusedSockets]++
+	l.poll.shut(c, true)
+	l.t.sockets.Add(-1)
+	l.slab.give(c)
+	return false
+}
+
 func (l *loop) admit(c *conn) {
 	l.stats.accepts++
 	l.stats.halfOpen++
@@ -272,6 +294,9 @@ func (l *loop) admit(c *conn) {
 	l.readable(c)
 	if c.state == stateGone {
 		return
+	}
+	if c.state == stateHead {
+		l.remember(c)
 	}
 	if err := l.poll.add(c); err != nil {
 		l.stats.acceptErrors++
@@ -333,6 +358,7 @@ func (l *loop) reap() {
 			l.giveOutbox(o)
 		}
 		l.giveInbox(c)
+		l.t.sockets.Add(-1)
 		l.slab.give(c)
 	}
 	clear(l.gone)

@@ -217,7 +217,19 @@ func (lp *sessions) reconnected() {
 	lp.tellAways()
 }
 
-// poke sends an empty envelope to every room: who has no owner says so.
+// lostWorker looks which rooms are without an owner now. One that hangs and does
+// not die has its subscriptions until NATS cuts it off, some seconds after its
+// peers have given it up; so rooms are asked a few times.
+func (lp *sessions) lostWorker() {
+	lp.pokes = pokesAfterLoss
+	lp.poke()
+}
+
+const pokesAfterLoss = 4 // one a second
+
+// poke sends an empty envelope to every room. One that has no owner says so, and
+// one that has answers with where its output stands: a new owner does not know
+// yet that there is somebody here.
 func (lp *sessions) poke() {
 	for _, r := range lp.byNo {
 		if r.phase == roomLive {

@@ -164,10 +164,10 @@ func (l *loop) keep(c *conn, rest []byte, refs [][]byte) {
 		o.taken = 0
 	}
 	ok := true
-	o.backlog, ok = l.pool.append(o.backlog, rest)
+	o.backlog, ok = l.hold(c, o.backlog, rest)
 	for _, ref := range refs {
 		if ok {
-			o.backlog, ok = l.pool.append(o.backlog, ref)
+			o.backlog, ok = l.hold(c, o.backlog, ref)
 		}
 	}
 	clear(o.refs)

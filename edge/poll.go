@@ -19,7 +19,10 @@ type watcher interface {
 
 	// accept fills in the socket and the address of a conn that waits at the
 	// listener, or says errNothing. stopAccepting closes the listener.
+	// Where there is no descriptor for anyone it may leave the listener alone
+	// until resumeAccepting, which the loop calls with every tick.
 	accept(c *conn) error
+	resumeAccepting()
 	stopAccepting()
 
 	// add watches c for something to read. After each event for reading, again

@@ -23,8 +23,9 @@ import (
 type poller struct {
 	epoll  *os.File
 	epfd   int
-	listen int // -1 when closed
-	spare  int // a descriptor to give up when there are no others; -1 if gone
+	listen int  // -1 when closed
+	spare  int  // a descriptor to give up when there are no others; -1 if gone
+	paused bool // the listener is not watched, for want of descriptors
 	wake   chan struct{}
 	rested chan struct{}
 	quit   chan struct{}
@@ -216,7 +217,7 @@ func (p *poller) watch(fd int, slot, gen uint32) error {
 }
 
 func (p *poller) accept(c *conn) error {
-	if p.listen < 0 {
+	if p.listen < 0 || p.paused {
 		return errNothing
 	}
 	fd, errno := p.acceptSocket()
@@ -255,8 +256,9 @@ func (p *poller) peerAddr() (addr [16]byte) {
 }
 
 // turnAway takes a client from the listener for whom there is no descriptor,
-// and closes it; else the listener would stay ready, and the loop busy. It says
-// false if there was none.
+// and closes it; else the listener would stay ready, and the loop busy. If not
+// even that can be done, the listener is left alone until resumeAccepting. It
+// says false if there was none.
 func (p *poller) turnAway() bool {
 	if p.spare >= 0 {
 		closeSocket(p.spare)
@@ -266,7 +268,34 @@ func (p *poller) turnAway() bool {
 		closeSocket(fd)
 	}
 	p.openSpare()
+	if errno == unix.EMFILE || errno == unix.ENFILE {
+		p.pauseListener(true)
+	}
 	return errno != unix.EAGAIN
+}
+
+// pauseListener can fail only for a descriptor that isn't there, which would be
+// a bug of ours.
+func (p *poller) pauseListener(paused bool) {
+	slot := listenerSlot
+	e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(slot)}
+	if paused {
+		e.Events = 0
+	}
+	if err := unix.EpollCtl(p.epfd, unix.EPOLL_CTL_MOD, p.listen, &e); err != nil {
+		panic(fmt.Sprintf("edge: epoll_ctl of the listener: %v", err))
+	}
+	p.paused = paused
+}
+
+func (p *poller) resumeAccepting() {
+	if !p.paused || p.listen < 0 {
+		return
+	}
+	if p.spare < 0 {
+		p.openSpare()
+	}
+	p.pauseListener(false)
 }
 
 func (p *poller) openSpare() {

@@ -51,6 +51,55 @@ func TestWithoutDescriptorsClientsAreTurnedAway(t *testing.T) {
 	s.open()
 }
 
+// TestListenerIsLeftAloneWithoutAnyDescriptor: it stays ready, and would keep
+// the loop busy; who waits there is served when there are descriptors again.
+func TestListenerIsLeftAloneWithoutAnyDescriptor(t *testing.T) {
+	s := newServer(t, Config{}, nil)
+	c := s.dial()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	restore := func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+	}
+	defer restore()
+	s.on(func(h *testHooks) { // a spare one that somebody else has got
+		p := h.l.poll
+		none := limit
+		none.Cur = uint64(p.spare)
+		for fd := range p.spare { // those below must be taken, too
+			if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+				none.Cur = uint64(fd)
+				break
+			}
+		}
+		closeSocket(p.spare)
+		p.spare = -1
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+			t.Error(err)
+		}
+	})
+	c.write(upgradeRequest(s.addr, ""))
+	s.await("the listener is left alone", func() bool {
+		paused := false
+		s.on(func(h *testHooks) { paused = h.l.poll.paused })
+		return paused
+	})
+	restore()
+	if got := c.response(); got != 101 {
+		t.Errorf("status %d, want 101", got)
+	}
+	s.open()
+	s.on(func(h *testHooks) {
+		if p := h.l.poll; p.paused || p.spare < 0 {
+			t.Errorf("paused %v, spare descriptor %d: want neither forgotten", p.paused, p.spare)
+		}
+	})
+}
+
 // TestHandedOverSocketIsNotWatched: its copy in HTTP keeps the socket open, and
 // epoll would report it for ever.
 func TestHandedOverSocketIsNotWatched(t *testing.T) {

@@ -136,6 +136,8 @@ func (p *poller) accept(c *conn) error {
 	return nil
 }
 
+func (p *poller) resumeAccepting() {} // acceptAll waits by itself
+
 func (p *poller) stopAccepting() {
 	p.stopped = true
 	// Another loop may have closed it.

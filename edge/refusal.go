@@ -18,6 +18,7 @@ const (
 	refusedFull
 	refusedHTTPBusy
 	refusedHalfOpen // dropped without an answer
+	refusedSockets  // so too, when clients have all the sockets they may
 	refusals
 )
 
@@ -40,6 +41,7 @@ var refusalTable = [refusals]struct {
 	refusedFull:      {"full", "503 Service Unavailable", "Retry-After: 5\r\n", "all connections are taken"},
 	refusedHTTPBusy:  {"http_busy", "503 Service Unavailable", "Retry-After: 1\r\n", "too many requests at once"},
 	refusedHalfOpen:  {label: "half_open"},
+	refusedSockets:   {label: "sockets"},
 }
 
 func (r refusal) String() string { return refusalTable[r].label }

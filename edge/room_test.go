@@ -318,6 +318,19 @@ func TestCommandLostOnTheWayIsSentAgainBeforeThoseAfterIt(t *testing.T) {
 	}
 }
 
+func TestCommandWithoutAReplyIsSentAgainBeforeItTimesOut(t *testing.T) {
+	sc := newScene(t, Config{CommandTimeout: time.Minute})
+	a, r, j := sc.enter(t, nativeName, nil, 1)
+	a.send(fmt.Sprintf(`[4,%d,1,"e"]`, j.Room))
+	first := r.command(bus.OpSend) // lost, let us say: the worker was cut off for a moment
+	again := r.command(bus.OpSend)
+	if again.N != first.N {
+		t.Fatalf("command %d, want %d again", again.N, first.N)
+	}
+	r.say(replyTo(again, `null`))
+	a.want(fmt.Sprintf(`[4,%d,1,null]`, j.Room))
+}
+
 func TestMemberThatTheRoomHasLostGoesBackIn(t *testing.T) {
 	sc := newScene(t, Config{})
 	a, r, j := sc.enter(t, nativeName, nil, 1)

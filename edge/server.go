@@ -118,7 +118,7 @@ func (s *Server) lostNode(node bus.Node) {
 		return
 	}
 	for _, lp := range s.sessions {
-		lp.l.do(lp.poke)
+		lp.l.do(lp.lostWorker)
 	}
 }
 

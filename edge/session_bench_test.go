@@ -116,8 +116,6 @@ func BenchmarkSendFrame(b *testing.B) {
 			if p == 0 {
 				frame = fromJSON(json)
 			}
-			reply := bus.AppendOutput(nil, "chat.a", 0, 0, 0)
-			reply = (&bus.Item{Op: bus.ItemReply, To: 1, N: 1}).Append(reply)
 			m := c.user.(*session).first
 			b.ReportAllocs()
 			for b.Loop() {

@@ -36,6 +36,7 @@ type sessions struct {
 	leaving  map[*membership]leave  // members that asked to leave
 	retries  []*room                // rooms to be opened again later
 	aways    []away                 // what rooms could not be told as NATS was gone
+	pokes    int                    // how often rooms are still to be asked for their owners
 	opens    int                    // requests out
 	waiting  []func()               // requests that wait for their turn
 	early    []func()               // answers that came before their requests had returned
@@ -184,6 +185,10 @@ func (lp *sessions) second(now time.Time) {
 	lp.endLeaves()
 	lp.askStates()
 	lp.tellAways()
+	if lp.pokes > 0 {
+		lp.pokes--
+		lp.poke()
+	}
 	lp.publishCounts()
 }
 
@@ -216,6 +221,8 @@ func (lp *sessions) after(t uint32) bool { return int32(lp.l.ms-t) >= 0 }
 func millis(d time.Duration) uint32 { return uint32(min(d, maxMillis) / time.Millisecond) }
 
 // maxMillis is as far ahead as the loop's clock can look.
+//
+//lint:ignore ST1011 it is the most that millis takes
 const maxMillis = (1<<31 - 1) * time.Millisecond
 
 // publish sends what was gathered for a room, with an address for the answer

@@ -10,6 +10,7 @@ const sweepParts = 8
 
 // sweep is one tick.
 func (l *loop) sweep() {
+	l.poll.resumeAccepting()
 	for range l.slab.size() / sweepParts {
 		if l.sweepAt >= l.slab.size() {
 			l.sweepAt = 0
@@ -37,6 +38,7 @@ func (l *loop) look(c *conn) {
 			l.lose(c, closeAbnormal)
 		}
 	case stateOpen:
+		c.idleTalk = 0
 		l.lookAlive(c)
 	}
 }
@@ -91,10 +93,32 @@ func (r *ring) add(e ringEntry) (oldest ringEntry) {
 
 // remember bounds how many conns wait in stateHead: the oldest has had its time.
 func (l *loop) remember(c *conn) {
-	oldest := l.halfOpen.add(ringEntry{c.slot, c.gen})
-	if old := l.slab.find(oldest.slot, oldest.gen); old != nil && old.state == stateHead {
-		l.stats.refused[refusedHalfOpen]++
-		old.flags |= flagReset
-		l.lose(old, closeOverload)
+	if old := l.waiting(l.halfOpen.add(ringEntry{c.slot, c.gen})); old != nil {
+		l.dropHalfOpen(old)
 	}
+}
+
+// oldestHalfOpen is the conn that has been in stateHead for longest, or nil.
+func (l *loop) oldestHalfOpen() *conn {
+	r := &l.halfOpen
+	for i := range r.entries {
+		if old := l.waiting(r.entries[(r.next+i)%len(r.entries)]); old != nil {
+			return old
+		}
+	}
+	return nil
+}
+
+// waiting is the conn of a ring's entry if it still waits.
+func (l *loop) waiting(e ringEntry) *conn {
+	if c := l.slab.find(e.slot, e.gen); c != nil && c.state == stateHead {
+		return c
+	}
+	return nil
+}
+
+func (l *loop) dropHalfOpen(c *conn) {
+	l.stats.refused[refusedHalfOpen]++
+	c.flags |= flagReset
+	l.lose(c, closeOverload)
 }

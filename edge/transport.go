@@ -21,6 +21,7 @@ type transport struct {
 	front     *front // nil if Config.HTTP is
 
 	open    atomic.Int64 // WebSockets, of all loops
+	sockets atomic.Int64 // clients' sockets in any state, of all loops; HTTP's are counted by front
 	perIP   ipCount
 	warned  atomic.Int64 // when warnSocket last wrote, in Unix seconds
 	serving atomic.Bool
@@ -44,7 +45,7 @@ func listen(cfg Config, protocols ...string) (*transport, error) {
 		t.loops = append(t.loops, newLoop(t, i, p))
 	}
 	if cfg.HTTP != nil {
-		t.front = newFront(cfg.HTTP, addr, cfg.Log)
+		t.front = newFront(cfg.HTTP, addr, min(maxRequests, cfg.maxSockets/4), cfg.Log)
 	}
 	return t, nil
 }
@@ -135,6 +136,18 @@ func (t *transport) release(c *conn) {
 		t.perIP.remove(c.addr)
 	}
 }
+
+// taken is how many sockets clients have.
+func (t *transport) taken() int {
+	n := t.sockets.Load()
+	if t.front != nil {
+		n += t.front.held.Load()
+	}
+	return int(n)
+}
+
+// crowded says whether sockets are getting scarce.
+func (t *transport) crowded() bool { return t.taken() > t.cfg.maxSockets/4*3 }
 
 // warnSocket logs that a client could not be taken, once a minute at most: it
 // is for want of descriptors or memory, and so happens to many.

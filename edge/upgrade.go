@@ -40,7 +40,6 @@ func (l *loop) readHead(c *conn, b []byte) {
 		c.in.need = next
 	default:
 		l.keepInput(c, b, next)
-		l.remember(c)
 	}
 }
 
@@ -53,7 +52,7 @@ func (l *loop) answer(c *conn, b []byte, n int) {
 	}
 	switch {
 	case string(head.path()) != l.cfg.Path:
-		l.handOff(c, b)
+		l.handOff(c, b, head.hasBody)
 	case !head.upgrade:
 		l.refuse(c, refusedNoUpgrade)
 	case head.hasBody || head.repeated || !head.validKey():
@@ -119,31 +118,36 @@ func (l *loop) refuseWith(c *conn, why refusal, response []byte) {
 	n, _ := sockWrite(c.fd, response)
 	l.stats.writes++
 	l.stats.bytesOut += uint64(max(n, 0))
+	if l.t.crowded() {
+		l.lose(c, closeAbnormal)
+		return
+	}
 	// What comes now is thrown away until the peer closes: closing with input
 	// unread would reset the connection, and the answer might be lost.
 	c.enter(stateDraining)
 	l.settle(c)
 }
 
-// handOff gives a request that is not ours to HTTP, with what was read of it.
-func (l *loop) handOff(c *conn, read []byte) {
+// handOff gives a request that is not ours to HTTP, with what was read of it;
+// body says whether it has one.
+func (l *loop) handOff(c *conn, read []byte, body bool) {
 	switch {
 	case l.t.front == nil:
 		l.refuse(c, refusedNotFound)
 		return
-	case !l.t.front.reserve():
+	case !l.t.front.reserve(body):
 		l.refuse(c, refusedHTTPBusy)
 		return
 	}
 	sock, err := l.poll.detach(c)
 	if err != nil {
-		l.t.front.unreserve()
+		l.t.front.unreserve(body)
 		l.t.warnSocket("hand over", err)
 		l.refuse(c, refusedHTTPBusy)
 		return
 	}
 	l.stats.handedOff++
-	l.t.front.give(sock, bytes.Clone(read))
+	l.t.front.give(sock, bytes.Clone(read), body)
 	c.flags |= flagDetached
 	l.lose(c, closeNormal)
 }

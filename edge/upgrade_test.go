@@ -373,7 +373,7 @@ func TestOtherRequestsGoToHTTP(t *testing.T) {
 func TestRequestsToHTTPAreBounded(t *testing.T) {
 	release := make(chan struct{})
 	s := newServer(t, Config{HTTP: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release })}, nil)
-	s.tr.front.held.Store(maxRequests - 1) // as if
+	s.tr.front.held.Store(s.tr.front.most - 1) // as if
 	first, second := s.dial(), s.dial()
 	first.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	s.await("the first is handed over", func() bool { return s.stats().handedOff == 1 })
@@ -385,7 +385,7 @@ func TestRequestsToHTTPAreBounded(t *testing.T) {
 	if got := first.response(); got != 200 {
 		t.Errorf("the last that fits got %d, want 200", got)
 	}
-	s.await("the place is free", func() bool { return s.tr.front.held.Load() == maxRequests-1 })
+	s.await("the place is free", func() bool { return s.tr.front.held.Load() == s.tr.front.most-1 })
 }
 
 func TestListenSaysWhatIsWrong(t *testing.T) {

@@ -20,6 +20,7 @@ var (
 	ErrExists   = errors.New("record exists")
 	ErrConflict = errors.New("record was changed by somebody else")
 	ErrNotFound = errors.New("no such record")
+	ErrTooLarge = errors.New("record is larger than NATS carries")
 )
 
 // Config says how records are stored. The zero Config is usable.
@@ -154,6 +155,9 @@ func (s *Records) write(ctx context.Context, key string, value []byte, revision 
 			return ack.Sequence, nil
 		}
 		var refused *jetstream.APIError
+		if errors.Is(err, nats.ErrMaxPayload) {
+			return 0, fmt.Errorf("write %q: %w", key, ErrTooLarge)
+		}
 		if !errors.As(err, &refused) {
 			return 0, fmt.Errorf("write %q: %w", key, err)
 		}

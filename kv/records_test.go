@@ -135,6 +135,14 @@ func TestKeysStopsAtItsLimit(t *testing.T) {
 	}
 }
 
+func TestRecordLargerThanNATSCarriesIsTooLarge(t *testing.T) {
+	conn, records := open(t, bus.Config{})
+	_, err := records.Create(t.Context(), "chat.a", make([]byte, conn.MaxPayload()+1))
+	if !errors.Is(err, ErrTooLarge) {
+		t.Errorf("Create = %v, want ErrTooLarge", err)
+	}
+}
+
 func TestSecretIsTheSameForAll(t *testing.T) {
 	conn, records := open(t, bus.Config{})
 	other, err := conn.Dial(t.Context(), "other")

@@ -16,6 +16,9 @@ import (
 func (w *Worker) openAny(ctx context.Context, kind *Kind) (string, error) {
 	w.lists.opening.Lock()
 	defer w.lists.opening.Unlock()
+	if ctx.Err() != nil { // it took too long to get here
+		return "", bus.Errorf(bus.Timeout, "many rooms are being opened")
+	}
 	if r := w.freeRoom(kind); r != nil {
 		w.promise(r)
 		return r.ID(), nil

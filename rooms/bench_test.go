@@ -125,6 +125,7 @@ func BenchmarkBroadcast(b *testing.B) {
 // patch.
 func BenchmarkTick(b *testing.B) {
 	type avatar struct {
+		//lint:ignore U1000 tells the encoder
 		_msgpack struct{} `msgpack:",as_array"`
 		X, Y     int
 		Hue      int

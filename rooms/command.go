@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"errors"
+	"strings"
 
 	"roomd/bus"
 )
@@ -22,8 +23,16 @@ func (r *Room) envelope(e *entry) {
 	if r.phase == ended {
 		return // silent: another owner answers, or nobody asks any more
 	}
+	if e.commands.Epoch > r.epoch && r.phase < closed {
+		r.fenced() // its edge has heard the next owner, so there is one
+		return
+	}
 	t := r.turn
 	from := r.peerOf(e.commands.From)
+	if e.commands.Empty() { // an edge asks where the output stands
+		t.open(&t.outs[from])
+		return
+	}
 	v := verdict{
 		late:    t.wall.After(e.commands.Deadline),
 		refused: e.refused,
@@ -71,7 +80,9 @@ func (r *Room) joinUnless(from int32, c *bus.Command, v verdict) {
 	case v.refused:
 		r.refuse(from, c, bus.Overloaded)
 	default:
+		r.turn.joining, r.turn.joiner = c, from
 		r.join(from, c)
+		r.turn.joining = nil
 	}
 }
 
@@ -190,7 +201,22 @@ func (r *Room) coded(err error) *bus.Error {
 		r.worker.logFault(r, err)
 		return &bus.Error{Code: bus.Internal}
 	}
+	if len(e.Message) > maxErrorText {
+		return &bus.Error{Code: e.Code, Message: clip(e.Message)}
+	}
 	return e
+}
+
+// maxErrorText is how many bytes of an error's text a client gets: envelopes
+// have a limit, and texts are made of whatever an author had at hand.
+const maxErrorText = 1 << 10
+
+// clip returns the beginning of a text for clients.
+func clip(text string) string {
+	if len(text) <= maxErrorText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxErrorText], "")
 }
 
 // ran notes that a callback may have changed something.

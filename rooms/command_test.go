@@ -137,13 +137,16 @@ func TestLateCommandIsNotRunAndItsSuccessorsWaitForTheRetry(t *testing.T) {
 	}
 }
 
-func TestCommandForAnotherEpochIsRefused(t *testing.T) {
+func TestCommandForAnEarlierEpochIsRefused(t *testing.T) {
 	b := startBus(t)
-	b.worker(t, "w1", Config{}, counterKind())
+	_, stop := b.worker(t, "w1", Config{}, counterKind())
 	e := b.edge(t, "e1")
+	e.open("counter", "a")
+	stop()
+	b.worker(t, "w1", Config{}, counterKind())
 	key := e.open("counter", "a")
 	joined := e.join(key, "Ann")
-	e.sendAs(key, envelope{epoch: joined.Joined.At.Epoch + 1}, bus.Command{Op: bus.OpSend, Member: joined.To, N: 1, Event: []byte("add")})
+	e.sendAs(key, envelope{epoch: joined.Joined.At.Epoch - 1}, bus.Command{Op: bus.OpSend, Member: joined.To, N: 1, Event: []byte("add")})
 	if got := e.reply(joined.To, 1); got.Code != bus.Unavailable {
 		t.Errorf("code %q, want %q", got.Code, bus.Unavailable)
 	}

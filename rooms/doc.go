@@ -42,9 +42,10 @@
 //     revision, under one epoch and owner. A worker whose write is refused looks
 //     at the record, and if it names another it stops the room, silently for
 //     clients and with a line in the log. Today this holds for what is written:
-//     a worker that was paused and then wakes may still answer commands of kinds
-//     that are stored at intervals until its next write. Commands that waited
-//     past their deadline meanwhile are not run.
+//     a worker that was paused and then wakes may still answer commands until
+//     it has looked at its records, which it does first thing. What it says then
+//     bears an old epoch, so an edge that has heard the next owner drops it.
+//     Commands that waited past their deadline meanwhile are not run.
 //   - R2, epochs grow: by one with each owner, never reused, also across a
 //     room's closing. Every envelope bears one.
 //   - R3, one at a time: callbacks of a room never overlap, nor nest: a Kick or
@@ -62,8 +63,9 @@
 // R5 (commit, then show) does not hold yet: state is stored at intervals, so a
 // worker that dies takes with it what happened since the last time, replies
 // that were sent included. Clients are told that the room went back. A room
-// whose worker died comes back when somebody asks for it, not by itself; its
-// timers and ticks wait until then.
+// whose worker died comes back when an edge with members misses the worker, or
+// when somebody joins; timers of a room without members at an edge wait until
+// then.
 //
 // Presence diffs are to be applied as sets: a diff may repeat what a newcomer's
 // list of members already said.

@@ -162,6 +162,10 @@ func (r *Room) loseEdge(edge string) {
 	}
 	for _, m := range r.members {
 		if m.at != away && r.peers[m.at].to.address.Edge() == edge {
+			// Should the edge live after all, it hears that it has to come again.
+			it := &r.turn.item
+			it.Op, it.To, it.Code, it.Text = bus.ItemError, m.id, bus.NotJoined, ""
+			r.turn.one(m.at)
 			r.lose(m)
 		}
 	}
@@ -195,7 +199,7 @@ type kicked struct {
 }
 
 func (t *turn) kick(m *Member, code, text string) {
-	t.kicks = append(t.kicks, kicked{m, code, text})
+	t.kicks = append(t.kicks, kicked{m, code, clip(text)})
 }
 
 // settle does what callbacks have put off.

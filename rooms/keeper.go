@@ -39,7 +39,8 @@ var errFenced = errors.New("another worker owns the room")
 
 const (
 	writeTimeout = 5 * time.Second
-	finalTries   = 3 // how often the last write of a room is tried
+	finalFor     = 15 * time.Second       // how long the last write of a room is tried
+	finalEvery   = 200 * time.Millisecond // and how often, where NATS is away and each try fails at once
 )
 
 func newKeeper(w *Worker) *keeper {
@@ -94,7 +95,10 @@ func (k *keeper) run(ctx context.Context) {
 			k.finish(ctx, j)
 		default:
 			revision, err := k.write(ctx, j)
-			if err != nil && !errors.Is(err, errFenced) {
+			switch {
+			case errors.Is(err, kv.ErrTooLarge):
+				k.worker.cfg.Log.Error("record not written: larger than NATS carries", "room", j.room.key, "bytes", len(j.value))
+			case err != nil && !errors.Is(err, errFenced):
 				k.worker.cfg.Log.Warn("record not written, tried again later", "room", j.room.key, "bytes", len(j.value), "err", err)
 			}
 			k.worker.post(j.room, func(r *Room) { r.wrote(revision, err) })
@@ -106,7 +110,7 @@ func (k *keeper) run(ctx context.Context) {
 func (k *keeper) finish(ctx context.Context, j job) {
 	log := k.worker.cfg.Log
 	defer k.worker.forget(j.room)
-	for try := 1; ; try++ {
+	for until := time.Now().Add(finalFor); ; {
 		_, err := k.write(ctx, j)
 		switch {
 		case err == nil:
@@ -114,10 +118,14 @@ func (k *keeper) finish(ctx context.Context, j job) {
 		case errors.Is(err, errFenced):
 			log.Error("last record refused: another worker owns the room", "room", j.room.key, "epoch", j.room.epoch)
 			return
-		case try == finalTries || ctx.Err() != nil:
+		case time.Now().After(until) || ctx.Err() != nil || errors.Is(err, kv.ErrTooLarge):
 			log.Error("last record not written: the room goes back to the one before", "room", j.room.key,
 				"epoch", j.room.epoch, "bytes", len(j.value), "err", err)
 			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(finalEvery):
 		}
 	}
 }
@@ -128,6 +136,8 @@ func (k *keeper) finish(ctx context.Context, j job) {
 func (k *keeper) write(ctx context.Context, j job) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	// The answer to what was asked on a connection that is gone will not come.
+	defer k.worker.conn.OnChange(func(bool) { cancel() })()
 	m := &k.worker.metrics
 	put := k.worker.store.Update
 	if j.retire {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"runtime/debug"
 
 	"roomd/bus"
 )
@@ -114,14 +115,9 @@ func (w *Worker) openHere(ctx context.Context, kind *Kind, key string) (*Room, e
 	if err != nil || c.elsewhere {
 		return nil, err
 	}
-	r := &Room{
-		worker: w, kind: kind, handler: kind.New(), key: key, shard: w.shardOf(key),
-		epoch: c.epoch, revision: c.revision, clean: c.clean, departing: true,
-	}
-	if len(c.snapshot) > 0 && kind.Durability != None {
-		if err := r.restore(c.snapshot); err != nil {
-			return nil, fmt.Errorf("restore room %q: %w", key, err)
-		}
+	r, err := w.build(kind, key, c)
+	if err != nil {
+		return nil, fmt.Errorf("restore room %q: %w", key, err)
 	}
 	w.mu.Lock()
 	w.rooms[key] = r
@@ -132,6 +128,26 @@ func (w *Worker) openHere(ctx context.Context, kind *Kind, key string) (*Room, e
 	}
 	w.metrics.opened.Inc()
 	return r, nil
+}
+
+// build makes a room as its record has it. The author's code that runs here, New
+// and what decodes the state, is not in a turn yet, and its panics must not cost
+// the process either.
+func (w *Worker) build(kind *Kind, key string, c claim) (r *Room, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.metrics.panics.Inc()
+			r, err = nil, fmt.Errorf("its code panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	r = &Room{
+		worker: w, kind: kind, handler: kind.New(), key: key, shard: w.shardOf(key),
+		epoch: c.epoch, revision: c.revision, clean: c.clean, departing: true,
+	}
+	if len(c.snapshot) == 0 || kind.Durability == None {
+		return r, nil
+	}
+	return r, r.restore(c.snapshot)
 }
 
 // wakeUp runs the room's first turn and subscribes it.

@@ -27,6 +27,8 @@ type turn struct {
 
 	commands int // taken in this turn
 	kicks    []kicked
+	joining  *bus.Command // the join that runs, nil if none does
+	joiner   int32        // and the address that it came from
 
 	enc     encoder
 	item    bus.Item // scratch; Append reads only what its Op needs
@@ -73,7 +75,7 @@ func (t *turn) begin(r *Room) {
 	t.room, t.wall = r, time.Now()
 	t.now = r.worker.clock(t.wall)
 	t.seq, t.ver = r.seq, r.ver
-	t.commands = 0
+	t.commands, t.joining = 0, nil
 	for i := range r.peers {
 		t.addOut(i, false)
 	}

@@ -186,6 +186,46 @@ func TestRunQueueAddsRunnersOnlyWhenAllAreHeldUp(t *testing.T) {
 	})
 }
 
+func TestRoomBehindOneThatHoldsUpTheLastIdleRunnerGetsItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var runners sync.WaitGroup
+		held, ran := make(chan bool), make(chan string, 3)
+		var q *runQueue
+		q = newRunQueue(2, func() {
+			runners.Go(func() {
+				for r := q.next(); r != nil; r = q.next() {
+					if r.key == "held" {
+						<-held
+					}
+					ran <- r.key
+				}
+			})
+		})
+		q.open()
+		synctest.Wait()
+		q.add(&Room{key: "held"})
+		synctest.Wait()
+		// The idle runner is woken by the first of these and takes it; nothing
+		// is added after that.
+		q.mu.Lock()
+		idle := q.idle
+		q.mu.Unlock()
+		if idle != 1 {
+			t.Fatalf("%d runners idle, want 1", idle)
+		}
+		q.add(&Room{key: "held"}, &Room{key: "quick"})
+		time.Sleep(5 * stuckAfter)
+		synctest.Wait()
+		if len(ran) != 1 {
+			t.Errorf("%d rooms have run, want the quick one", len(ran))
+		}
+		close(held)
+		synctest.Wait()
+		q.close()
+		runners.Wait()
+	})
+}
+
 func TestMailboxTakesUpToItsLimitRefusesUpToFourTimesAndDropsTheRest(t *testing.T) {
 	var b mailbox
 	var got []string

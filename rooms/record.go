@@ -26,6 +26,13 @@ import (
 //	timers          count, each name and time (milliseconds since 1970)
 //	members         count, each id, session, user, messages, last command,
 //	                replies: count, each number and item
+//
+// and, in the last record of an owner that releases the room, its history, for
+// members who have missed the end of it:
+//
+//	base    uint
+//	items   count, each seq and item
+//	trimmed uint, for each member
 type record struct {
 	epoch    uint64
 	owner    string
@@ -59,9 +66,24 @@ func (rec *record) append(b []byte) []byte {
 	return append(b, rec.snapshot...)
 }
 
+// recordRoom is what NATS and kv put around a record.
+const recordRoom = 1 << 10
+
 // appendRecord appends the room's record as it is now: owned by this worker, or
-// released.
+// released. One that is larger than NATS carries goes without the replies and
+// the history: members may then hear out_of_order for a command that they send
+// again, and recovered false.
 func (r *Room) appendRecord(b []byte, owner string) []byte {
+	start := len(b)
+	b = r.appendWhole(b, owner, true)
+	if limit := r.worker.conn.MaxPayload() - recordRoom; len(b)-start > limit {
+		r.Log().Warn("record without replies and history: it is larger than NATS carries", "bytes", len(b)-start)
+		b = r.appendWhole(b[:start], owner, false)
+	}
+	return b
+}
+
+func (r *Room) appendWhole(b []byte, owner string, extras bool) []byte {
 	rec := record{epoch: r.epoch, owner: owner, closed: r.phase == closed}
 	b = rec.append(b)
 	if rec.closed || r.kind.Durability == None {
@@ -79,17 +101,36 @@ func (r *Room) appendRecord(b []byte, owner string) []byte {
 	}
 	b = bus.AppendUint(b, uint64(len(r.members)))
 	for _, m := range r.members {
-		b = m.appendRecord(b)
+		b = m.appendRecord(b, extras)
+	}
+	if owner == "" && extras {
+		b = r.appendHistory(b)
 	}
 	return b
 }
 
-func (m *Member) appendRecord(b []byte) []byte {
+func (r *Room) appendHistory(b []byte) []byte {
+	b = bus.AppendUint(b, r.history.base)
+	b = bus.AppendUint(b, uint64(r.history.items.count))
+	for seq, item := range r.history.items.all {
+		b = bus.AppendUint(b, seq)
+		b = bus.AppendString(b, item)
+	}
+	for _, m := range r.members {
+		b = bus.AppendUint(b, m.trimmed)
+	}
+	return b
+}
+
+func (m *Member) appendRecord(b []byte, replies bool) []byte {
 	b = bus.AppendUint(b, uint64(m.id))
 	b = bus.AppendUint(b, m.session)
 	b = bus.AppendString(b, m.user)
 	b = bus.AppendUint(b, m.count)
 	b = bus.AppendUint(b, m.last)
+	if !replies {
+		return bus.AppendUint(b, 0)
+	}
 	b = bus.AppendUint(b, uint64(m.replies.count))
 	for n, item := range m.replies.all {
 		b = bus.AppendUint(b, n)
@@ -113,6 +154,9 @@ func (r *Room) restore(snapshot []byte) error {
 	for range rd.Count() {
 		r.enter(r.restoreMember(rd))
 	}
+	if r.history.base = r.seq; rd.More() {
+		r.restoreHistory(rd)
+	}
 	if rd.Err() != nil {
 		return errRecord
 	}
@@ -122,6 +166,16 @@ func (r *Room) restore(snapshot []byte) error {
 		}
 	}
 	return nil
+}
+
+func (r *Room) restoreHistory(rd *bus.Reader) {
+	r.history.base = rd.Uint()
+	for range rd.Count() {
+		r.history.items.push(rd.Uint(), rd.Bytes())
+	}
+	for _, m := range r.members {
+		m.trimmed = rd.Uint()
+	}
 }
 
 func (r *Room) restoreMember(rd *bus.Reader) *Member {
@@ -137,7 +191,11 @@ func (r *Room) restoreMember(rd *bus.Reader) *Member {
 // wakeUp is the first thing that runs in a room: what the time away has left to
 // do, and the handler's Open.
 func (r *Room) wakeUp() error {
-	r.history.base, r.restored = r.seq, r.seq
+	r.restored = r.seq
+	if r.history.items.count > 0 {
+		r.history.last = r.turn.now
+		r.at(dueTrim, r.turn.now+int64(r.kind.Linger+trimAfter))
+	}
 	for _, m := range r.members {
 		m.leaveAt = r.turn.now + int64(r.kind.Linger)
 		r.at(dueLinger, m.leaveAt)
@@ -160,7 +218,7 @@ var recordSeed = maphash.MakeSeed()
 // watchRecord writes the record of a room that has changed, when its time has
 // come.
 func (r *Room) watchRecord() {
-	if !r.dirty || r.saving || r.phase != live || r.kind.Durability == None {
+	if !r.dirty || r.saving || r.phase != live || r.kind.Durability == None && !r.doubtful {
 		return
 	}
 	if r.due[dueSave] == 0 {
@@ -183,6 +241,7 @@ func (r *Room) wrote(revision uint64, err error) {
 	switch {
 	case err == nil:
 		r.revision = revision
+		r.doubtful = r.doubtful && r.saved == 0 // doubts came while it was being written
 	case errors.Is(err, errFenced):
 		if r.phase != ended {
 			r.fenced()
@@ -197,8 +256,14 @@ func (r *Room) wrote(revision uint64, err error) {
 	if err == nil {
 		return
 	}
-	r.due[dueSave] = r.turn.now + int64(r.kind.Durability) + int64(saveRetry)
+	wait := max(int64(r.kind.Durability), 0) + int64(saveRetry)
+	if r.doubtful {
+		wait = int64(doubtRetry)
+	}
+	r.due[dueSave] = r.turn.now + wait
 }
 
-// saveRetry is added to the interval when a record could not be written.
-const saveRetry = time.Second
+const (
+	saveRetry  = time.Second            // added to the interval when a record could not be written
+	doubtRetry = 100 * time.Millisecond // instead of it while the room may have another owner
+)

@@ -57,6 +57,7 @@ type Room struct {
 	onWrote   func() // waits for the write that is under way; nil: nothing
 	dirty     bool   // the record lags behind
 	saving    bool   // a write is under way
+	doubtful  bool   // it may have another owner: the next write tells
 	clean     bool   // the owner before us wrote its record in order
 	departing bool   // worker.retire is at work, or the room has not arrived
 

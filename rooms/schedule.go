@@ -21,7 +21,7 @@ type runQueue struct {
 	base    int // runners that stay when there is nothing to do
 	taken   uint64
 	closed  bool
-	watch   *time.Timer // set while rooms wait and nobody is idle
+	watch   *time.Timer // set while more rooms wait than runners
 	seen    uint64      // taken when watch was set
 	start   func()      // starts a runner
 }
@@ -61,7 +61,9 @@ func (q *runQueue) add(rooms ...*Room) {
 	for range min(q.idle, len(rooms)) {
 		q.ready.Signal()
 	}
-	if q.idle == 0 && q.watch == nil {
+	// Runners that were woken count as idle until they run, so one that is idle
+	// may be about to take another room than these, and be held up by it.
+	if len(q.rooms)-q.head > q.idle && q.watch == nil {
 		q.seen = q.taken
 		q.watch = time.AfterFunc(stuckAfter, q.look)
 	}

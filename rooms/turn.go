@@ -74,6 +74,12 @@ func (r *Room) crashed(p any) {
 	if r.phase >= closed {
 		return // in a Leave; everybody has been told already
 	}
+	if c := r.turn.joining; c != nil {
+		// Those whose join finds a closed room come into the next one. This one
+		// would make that panic too, and for ever.
+		r.turn.joining = nil
+		r.refuse(r.turn.joiner, c, bus.Internal)
+	}
 	r.sayClosed(bus.Internal)
 	for _, m := range r.members {
 		r.detach(m)

@@ -147,6 +147,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		services.Go(func() { w.sort(serving, s) })
 	}
 	services.Go(func() { w.alarms.run(serving) })
+	services.Go(func() { w.watchPauses(serving) })
 	nodes := make(chan error, 1)
 	services.Go(func() { nodes <- w.nodes.Run(serving) })
 	w.queue.open()

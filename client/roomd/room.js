@@ -85,6 +85,8 @@ export class Room extends Emitter {
     this.id = joined.id;
     /** @type {number} this session's number in the room */
     this.member = 0;
+    /** Whether the seat was there already when we last joined: then the kind did not see us come. */
+    this.resumed = false;
     /** @type {number} how many members fit; 0: no limit */
     this.seats = 0;
     /** @type {number} how many members there are */
@@ -173,6 +175,7 @@ export class Room extends Emitter {
     const { resumed = false, recovered = false } = joined;
     if (again && !resumed) this.#giveUpSent();
     this._number = joined.room;
+    this.resumed = resumed;
     this.member = joined.member;
     this.seats = joined.seats ?? 0;
     this.size = joined.size ?? 0;

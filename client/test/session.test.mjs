@@ -47,6 +47,31 @@ scripted("a refused join rejects with its code", async (edge, roomd) => {
   await assert.rejects(joining, { name: "RoomdError", code: "room_full", text: "100 are here" });
 });
 
+scripted("a leave that came too fast is sent again", async (edge, roomd) => {
+  const { conn, room } = await inRoom(edge, roomd);
+  const leaving = room.leave();
+  const [type, ref, number] = await conn.frame();
+  assert.deepEqual([type, number], [3, 1]);
+  conn.send([0, "rate_limited", "", 3, 1]);
+  assert.deepEqual(await conn.frame(), [3, ref, 1]);
+  conn.send([3, 1, "left", "", ref]);
+  await leaving;
+  assert.equal(room.left.code, "left");
+});
+
+scripted("a room left while the connection was broken and joined again has its old seat", async (edge, roomd) => {
+  const { conn, room } = await inRoom(edge, roomd);
+  assert.equal(room.resumed, false);
+  conn.cut();
+  await next((fn) => roomd.on("reconnecting", fn));
+  await room.leave();
+  const joining = roomd.join("chat", "lounge");
+  roomd.reconnectNow();
+  const frame = await (await edge.welcomed()).joined({ resumed: true });
+  assert.equal(frame[5] ?? null, null, "no position: this Room has seen nothing yet");
+  assert.equal((await joining).resumed, true);
+});
+
 scripted("rooms are listed", async (edge, roomd) => {
   const conn = await edge.welcomed();
   const listing = roomd.list("chat");

@@ -27,11 +27,13 @@ export class Server {
   #exited = null;
   #output = "";
 
-  static async start() {
+  /** Starts the binary in the folder cwd; without one, the one that ROOMD_BINARY names, or one that it builds. */
+  static async start({ binary = process.env.ROOMD_BINARY, cwd } = {}) {
     const server = new Server();
     server.dir = mkdtempSync(join(tmpdir(), "roomd-test-"));
-    server.binary = process.env.ROOMD_BINARY ?? join(server.dir, "roomd"); // to test one that is there already
-    if (!process.env.ROOMD_BINARY) execFileSync("go", ["build", "-o", server.binary, "./cmd/roomd"], { cwd: repo, stdio: "inherit" });
+    server.cwd = cwd;
+    server.binary = binary ?? join(server.dir, "roomd");
+    if (!binary) execFileSync("go", ["build", "-o", server.binary, "./cmd/roomd"], { cwd: repo, stdio: "inherit" });
     process.once("exit", () => server.#process?.kill("SIGKILL")); // a test that is broken off leaves no server behind
     server.port = await freePort();
     server.adminPort = await freePort();
@@ -46,7 +48,7 @@ export class Server {
   /** Starts the process and waits until it serves. */
   async run() {
     const args = ["-addr", `127.0.0.1:${this.port}`, "-admin", `127.0.0.1:${this.adminPort}`, "-data", join(this.dir, "data")];
-    this.#process = spawn(this.binary, args, { stdio: ["ignore", "pipe", "pipe"] });
+    this.#process = spawn(this.binary, args, { cwd: this.cwd, stdio: ["ignore", "pipe", "pipe"] });
     this.#exited = once(this.#process, "exit");
     for (const stream of [this.#process.stdout, this.#process.stderr]) stream.on("data", (text) => (this.#output += text));
     const deadline = Date.now() + startMillis;

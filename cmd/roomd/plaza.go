@@ -33,7 +33,8 @@ type plaza struct {
 
 // An avatar is what the map shows of a member: the array [x, y, hue, name].
 type avatar struct {
-	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the encoder
+	//lint:ignore U1000 tells the encoder
+	_msgpack struct{} `msgpack:",as_array"`
 	X, Y     int      // units
 	Hue      int      // 0 to 359
 	Name     string

@@ -15,6 +15,7 @@ type (
 		Y int `msgpack:"y"`
 	}
 	tuple struct {
+		//lint:ignore U1000 tells the encoder
 		_msgpack struct{} `msgpack:",as_array"`
 		X, Y     int
 	}

@@ -12,7 +12,7 @@ const nameKey = "roomd.name";
 const bannerMillis = 250; // a reconnect shorter than this is nobody's business
 
 const view = document.getElementById("view");
-const views = { chat: openChat, plaza: openPlaza };
+const views = { __proto__: null, chat: openChat, plaza: openPlaza };
 let close = () => {}; // of the view that is open
 let visit = 0; // counts routes, so that a slow join does not open a room that was left meanwhile
 
@@ -29,6 +29,10 @@ watchConnection();
 addEventListener("pagehide", () => roomd.close()); // the others should not wait for us
 addEventListener("pageshow", (e) => e.persisted && location.reload());
 addEventListener("hashchange", route);
+document.querySelector(".skip").addEventListener("click", (e) => {
+  e.preventDefault(); // the address is for rooms
+  view.focus();
+});
 route();
 
 /** Asks for a name until there is one, and remembers it. */
@@ -52,8 +56,8 @@ async function route() {
   const mine = ++visit;
   close();
   close = () => {};
-  const [, kind, id] = location.hash.match(/^#\/([a-z0-9_-]+)\/([A-Za-z0-9_-]+)$/) ?? [];
-  const open = kind ? views[kind] : openLobby;
+  const [kind, id] = location.hash.replace(/^#?\/?/, "").split("/").map(plain);
+  const open = id ? views[kind] : openLobby;
   document.getElementById("where").textContent = id ?? "";
   document.title = id ? `${id} · roomd` : "roomd";
   view.replaceChildren();
@@ -67,6 +71,15 @@ async function route() {
     if (mine === visit) showPanel("The door is closed", inWords(err));
   } finally {
     clearTimeout(late);
+  }
+}
+
+/** A part of the address as it was typed. */
+function plain(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // a lone % is no code
   }
 }
 
@@ -86,6 +99,7 @@ function watchConnection() {
   const text = document.getElementById("banner-text");
   const act = document.getElementById("banner-act");
   let timer;
+  let wasOpen = false;
   const say = (words, button, over, click) => {
     text.textContent = words;
     act.textContent = button;
@@ -95,10 +109,12 @@ function watchConnection() {
   };
   roomd.on("reconnecting", () => {
     clearTimeout(timer);
-    timer = setTimeout(() => say("Reconnecting… Your place is kept.", "Try now", false, () => roomd.reconnectNow()), banner.hidden ? bannerMillis : 0);
+    const words = wasOpen ? "Reconnecting… Your place is kept." : "The server can't be reached yet. Trying again…";
+    timer = setTimeout(() => say(words, "Try now", false, () => roomd.reconnectNow()), banner.hidden ? bannerMillis : 0);
   });
   roomd.on("open", () => {
     clearTimeout(timer);
+    wasOpen = true;
     banner.hidden = true;
   });
   roomd.on("closed", ({ code, message }) => {

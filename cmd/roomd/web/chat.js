@@ -33,7 +33,8 @@ export async function openChat({ roomd, view, id, showPanel, current }) {
   });
   room.onNotice((notice) => notice === "reset" && catchUp());
   room.onLeft((why) => why.code !== "left" && showPanel("You are out", inWords(why)));
-  showMembers(page, room);
+  if (room.resumed) catchUp(); // we left while the connection was broken: the seat was kept, and no history comes
+  else showMembers(page, room);
   compose(page, (text) => send(room, log, roomd.user, text));
   return () => room.leave();
 }

@@ -85,11 +85,12 @@ export function listNames(names) {
   return `${names[0]}, ${names[1]} and ${names.length - 2} others`;
 }
 
-/** Says something at the edge of the page for a few seconds. */
+/** Says something at the edge of the page for a few seconds; what stands there already is not said twice. */
 export function toast(text) {
+  const all = document.getElementById("toasts");
+  if (all.lastChild?.textContent === text) return;
   const p = make("p", "", text);
   p.dataset.testid = "toast";
-  const all = document.getElementById("toasts");
   all.append(p);
   while (all.children.length > 3) all.firstChild.remove();
   setTimeout(() => p.remove(), 5000);

@@ -5,14 +5,14 @@
 // phone.
 
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
 import { WebSocket } from "ws";
 
 import { connect } from "../../../client/roomd.js";
 import { Server } from "../../../client/testedge/server.mjs";
+import { launchBrowser } from "./browser.mjs";
 
 let server;
 let browser;
@@ -29,17 +29,6 @@ after(async () => {
   await browser?.close();
   await server?.remove();
 });
-
-/** Chromium from the system's packages, or the one CHROMIUM names. */
-function launchBrowser() {
-  const places = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-  const executablePath = places.find((p) => p && existsSync(p));
-  if (!executablePath) throw new Error("no Chromium here; install it or set CHROMIUM to its path");
-  return chromium.launch({
-    executablePath,
-    args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-  });
-}
 
 const id = (name) => `[data-testid="${name}"]`;
 
@@ -148,14 +137,50 @@ test("a room made in the lobby opens and is listed", async () => {
 test("errors are told in words", async () => {
   await open(ben, "nonsense/x");
   await ben.locator(id("panel"), { hasText: "no such sort of room" }).waitFor();
+  for (const name of ["a b", "%", "x".repeat(65)]) {
+    await open(ben, `chat/${name}`);
+    await ben.locator(id("panel"), { hasText: "That name can't be used" }).waitFor();
+    await open(ben, "");
+    await ben.locator(id("rooms")).waitFor();
+  }
+});
+
+test("a room that is full says so, and has a seat again when somebody leaves", async () => {
+  const crowd = Array.from({ length: 200 }, (_, i) => connect(`${server.url}/ws`, { user: `Visitor ${i + 1}`, WebSocket }));
+  try {
+    await Promise.all(crowd.map((roomd) => roomd.join("chat", "full")));
+    await open(ben, "chat/full");
+    await ben.locator(id("panel"), { hasText: "This room is full" }).waitFor();
+    await open(ben, "");
+    await ben.locator(`${id("room-chat-full")} .people`, { hasText: "200 here" }).waitFor();
+    crowd[0].close();
+    await ben.locator(`${id("room-chat-full")} .people`, { hasText: "199 here" }).waitFor();
+    await open(ben, "chat/full");
+    await ben.locator(id("chat-input")).waitFor();
+  } finally {
+    for (const roomd of crowd) roomd.close();
+  }
+});
+
+test("a page whose server is gone says so, and opens when it is back", async () => {
+  const page = await browser.newPage();
+  await page.goto(server.url);
+  await server.kill("SIGTERM");
+  await page.fill(id("name-input"), "Hal");
+  await page.click(id("name-go"));
+  await page.locator(id("banner"), { hasText: "can't be reached yet" }).waitFor();
+  await server.run();
+  await page.locator(id("rooms")).waitFor();
+  await page.locator(id("banner")).waitFor({ state: "hidden" });
+  await page.context().close();
 });
 
 test("one walks, speaks and waves in the plaza, and the other sees it", async () => {
   await Promise.all([open(ann, "plaza/garden"), open(ben, "plaza/garden")]);
   await seesAt(ben, "Ann", () => true);
   await ann.locator(id("plaza")).click({ position: { x: 200, y: 200 } });
-  await seesAt(ann, "Ann", (x, y) => x < 320 && y < 320);
-  await seesAt(ben, "Ann", (x, y) => x < 320 && y < 320);
+  await seesAt(ann, "Ann", (x, y) => x < 320 && y < 400);
+  await seesAt(ben, "Ann", (x, y) => x < 320 && y < 400);
   const [, startY] = await placeOf(ben, "Ann");
   await ann.keyboard.down("ArrowDown");
   await seesAt(ben, "Ann", (x, y) => y > startY + 100);
