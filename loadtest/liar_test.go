@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net"
@@ -64,11 +65,19 @@ func (l *liar) listen(conn net.Conn) {
 			return
 		}
 		ws.Cipher(payload, h.Mask, 0)
-		var f []msgpack.RawMessage
-		if h.OpCode != ws.OpBinary || msgpack.Unmarshal(payload, &f) != nil {
+		if h.OpCode != ws.OpBinary {
 			return
 		}
-		l.frame(conn, f)
+		frames := msgpack.NewDecoder(bytes.NewReader(payload))
+		for { // a message may hold several
+			var f []msgpack.RawMessage
+			if err := frames.Decode(&f); err == io.EOF {
+				break
+			} else if err != nil {
+				return
+			}
+			l.frame(conn, f)
+		}
 	}
 }
 

@@ -144,17 +144,19 @@ func Errorf(code, format string, args ...any) error { return bus.Errorf(code, fo
 func decode(data []byte, v any, code bus.Code) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = bus.Errorf(code, "cannot be decoded")
+			err = bus.Errorf(code, badShape)
 		}
 	}()
 	if len(data) == 0 {
 		data = []byte{0xc0} // nil
 	}
-	if err := msgpack.Unmarshal(data, v); err != nil {
-		return bus.Errorf(code, "%v", err)
+	if msgpack.Unmarshal(data, v) != nil {
+		return bus.Errorf(code, badShape) // the decoder's own text speaks of Go, to a client
 	}
 	return nil
 }
+
+const badShape = "the data is not of the expected shape"
 
 // An encoder turns authors' values into msgpack, in one buffer that is used
 // again and again.
