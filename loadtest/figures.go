@@ -56,8 +56,8 @@ func (t *test) fillServer(m *measurement) {
 			r.CPUPerClient = cpu * 1e3 / m.seconds / float64(t.o.clients)
 		}
 	}
-	if d := b.Deliveries - a.Deliveries; a.Metrics && b.Metrics && d > 0 {
-		r.WritesPerDelivery = ptr((b.Writes - a.Writes) / d)
+	if a.Metrics && b.Metrics && r.Deliveries > 0 { // by our own count: the server's counters are up to a second old, each by its own clock
+		r.WritesPerDelivery = ptr((b.Writes - a.Writes) / float64(r.Deliveries))
 	}
 }
 
