@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -25,8 +26,12 @@ const (
 	roleVersion = "version"
 )
 
-// maxName leaves room in a node's name for what tells its runs and roles apart.
-const maxName = 32
+// maxName leaves room in a node's name for what tells its processes, roles and
+// runs apart: a run's name has 44 bytes for that of its node.
+const maxName = 44 - len("-01234567") - len(workerSuffix)
+
+// workerSuffix marks the worker of a process that is an edge too.
+const workerSuffix = "-worker"
 
 // A config is the command line, after the environment. Every flag -some-name
 // can also be given as ROOMD_SOME_NAME; the flag wins.
@@ -58,9 +63,11 @@ type config struct {
 	outbox        int
 	maxRooms      int
 
-	drain    time.Duration
-	logLevel slog.Level
-	logForm  string
+	lostAfter  time.Duration
+	drain      time.Duration
+	drainDelay time.Duration
+	logLevel   slog.Level
+	logForm    string
 }
 
 const usage = `roomd runs realtime rooms on NATS.
@@ -68,6 +75,8 @@ const usage = `roomd runs realtime rooms on NATS.
   roomd [flags]          everything in one process, with NATS inside
   roomd edge [flags]     an edge alone: sockets (needs -nats)
   roomd worker [flags]   a worker alone: rooms (needs -nats)
+  roomd nodes            lists the living nodes of a system (needs -nats)
+  roomd drain NODE       has a node leave in order (needs -nats)
   roomd version
 
 Each flag -some-name can be set as ROOMD_SOME_NAME in the environment.
@@ -86,7 +95,7 @@ func (c *config) flags(out io.Writer) *flag.FlagSet {
 	f.StringVar(&c.name, "name", "", "`name` of this node, in logs and metrics (default: a random one)")
 	f.StringVar(&c.data, "data", "roomd-data", "`directory` where the NATS inside keeps rooms")
 	f.BoolVar(&c.memory, "memory", false, "keep rooms in memory only; all is gone at the end")
-	f.StringVar(&c.nats, "nats", "", "`URL` of a NATS server with JetStream, instead of the one inside")
+	f.StringVar(&c.nats, "nats", "", "`URL` of a NATS server with JetStream, instead of the one inside; several of a cluster with commas between")
 	f.StringVar(&c.natsCreds, "nats-creds", "", "`file` with NATS credentials")
 	f.StringVar(&c.natsListen, "nats-listen", "", "`address` where the NATS inside takes clients (default: none)")
 	f.StringVar(&c.natsCluster, "nats-cluster", "", "`address` for routes of the NATS inside; needs -name")
@@ -103,7 +112,9 @@ func (c *config) flags(out io.Writer) *flag.FlagSet {
 	f.IntVar(&c.inFlight, "in-flight", 64, "commands of one member that may wait for a reply")
 	f.IntVar(&c.outbox, "outbox-bytes", 256<<10, "`bytes` that a slow client may fall behind")
 	f.IntVar(&c.maxRooms, "max-rooms", 100_000, "rooms at once in this worker")
-	f.DurationVar(&c.drain, "drain", 10*time.Second, "how long an orderly end may take")
+	f.DurationVar(&c.lostAfter, "lost-after", 2500*time.Millisecond, "silence after which nodes find out whether another is lost; the same for all nodes")
+	f.DurationVar(&c.drain, "drain", 10*time.Second, "how long an orderly end may take, for clients to leave and then for rooms to move")
+	f.DurationVar(&c.drainDelay, "drain-delay", 0, "how long /readyz says 503 before an edge that ends turns clients away; a second SIGTERM skips it")
 	f.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	f.StringVar(&c.logForm, "log", "", "text or json (default: text on a terminal)")
 	return f
@@ -120,20 +131,12 @@ func parseArgs(args []string, lookup func(string) (string, bool), out io.Writer)
 	case "help":
 		args = []string{"-help"}
 	default:
-		return c, fmt.Errorf("unknown command %q: want edge, worker, version or none", c.role)
+		return c, fmt.Errorf("unknown command %q: want edge, worker, nodes, drain, version or none", c.role)
 	}
 	f := c.flags(io.Discard) // errors come back as values, and are printed once
-	var envErr error
-	f.VisitAll(func(fl *flag.Flag) {
-		key := "ROOMD_" + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))
-		if value, ok := lookup(key); ok {
-			if err := fl.Value.Set(value); err != nil {
-				envErr = errors.Join(envErr, fmt.Errorf("environment %s=%q: %w", key, value, err))
-			}
-		}
-	})
-	if envErr != nil {
-		return c, envErr
+	inEnv, err := fromEnvironment(f, lookup)
+	if err != nil {
+		return c, err
 	}
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -146,24 +149,46 @@ func parseArgs(args []string, lookup func(string) (string, bool), out io.Writer)
 	if f.NArg() > 0 {
 		return c, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
-	return c, c.check(set(f))
-}
-
-// set tells which flags the user gave on the command line.
-func set(f *flag.FlagSet) map[string]bool {
+	if c.role == roleVersion {
+		return c, nil
+	}
 	given := make(map[string]bool)
 	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
-	return given
+	return c, c.check(given, inEnv)
 }
 
-func (c *config) check(given map[string]bool) error {
-	inside := given["memory"] || given["data"] || c.natsListen != "" || c.natsCluster != "" || c.natsRoutes != "" || c.syncAlways
+// fromEnvironment sets each flag -some-name from ROOMD_SOME_NAME, and returns
+// which ones were there.
+func fromEnvironment(f *flag.FlagSet, lookup func(string) (string, bool)) (found map[string]bool, err error) {
+	found = make(map[string]bool)
+	f.VisitAll(func(fl *flag.Flag) {
+		key := "ROOMD_" + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))
+		value, ok := lookup(key)
+		if !ok {
+			return
+		}
+		found[fl.Name] = true
+		if setErr := fl.Value.Set(value); setErr != nil {
+			err = errors.Join(err, fmt.Errorf("environment %s=%q: %w", key, value, setErr))
+		}
+	})
+	return found, err
+}
+
+// check refuses what makes no sense: given and inEnv tell which flags were set
+// on the command line and in the environment.
+func (c *config) check(given, inEnv map[string]bool) error {
+	inside := c.memory || given["data"] || inEnv["data"] ||
+		c.natsListen != "" || c.natsCluster != "" || c.natsRoutes != "" || c.syncAlways
+	if c.memory && given["data"] && !given["memory"] { // the flag wins
+		c.memory = false
+	}
 	switch {
 	case (c.role == roleEdge || c.role == roleWorker) && c.nats == "":
 		return fmt.Errorf("roomd %s needs -nats: a role alone has nobody to talk to (roomd without a role runs everything)", c.role)
 	case c.nats != "" && inside:
-		return errors.New("-nats uses a server elsewhere; -data, -memory, -sync-always and -nats-… are for the one inside")
-	case c.memory && given["data"]:
+		return errors.New("-nats uses a server elsewhere; -data, -memory, -sync-always and -nats-… are for the one inside (so are ROOMD_DATA and the like)")
+	case c.memory && (given["data"] || inEnv["data"] && !given["memory"]):
 		return errors.New("-memory and -data contradict each other")
 	case c.natsCluster != "" && c.name == "":
 		return errors.New("-nats-cluster needs -name: each server of a cluster has its own, and keeps it")
@@ -180,12 +205,17 @@ func (c *config) check(given map[string]bool) error {
 			return fmt.Errorf("-%s %d: want 0 or more", name, v)
 		}
 	}
+	for name, v := range map[string]time.Duration{"lost-after": c.lostAfter, "drain": c.drain, "drain-delay": c.drainDelay} {
+		if v < 0 {
+			return fmt.Errorf("-%s %v: want 0 or more", name, v)
+		}
+	}
 	return nil
 }
 
 // bus returns where NATS is.
 func (c *config) bus(log *slog.Logger) bus.Config {
-	b := bus.Config{URL: c.nats, Prefix: c.prefix, Credentials: c.natsCreds, Log: log}
+	b := bus.Config{URL: c.nats, Prefix: c.prefix, Credentials: c.natsCreds, LostAfter: c.lostAfter, Log: log}
 	if c.name != "" { // one of its own for every run: rooms must not take a restarted edge for the one that died
 		b.Name = c.name + "-" + runToken()
 	}
@@ -214,6 +244,16 @@ func runToken() string {
 	b := make([]byte, 4)
 	rand.Read(b) // never fails since Go 1.24
 	return hex.EncodeToString(b)
+}
+
+// withoutPasswords takes the passwords in the URLs of NATS out of a text.
+func withoutPasswords(text, urls string) string {
+	for _, raw := range list(urls) {
+		if u, err := url.Parse(raw); err == nil && u.User != nil {
+			text = strings.ReplaceAll(text, raw, u.Redacted())
+		}
+	}
+	return text
 }
 
 // list splits at commas; an empty text is no list.

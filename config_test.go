@@ -6,6 +6,7 @@ import (
 	"flag"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestArgumentsAreReadAndWrongOnesExplained(t *testing.T) {
@@ -31,7 +32,17 @@ func TestArgumentsAreReadAndWrongOnesExplained(t *testing.T) {
 		"nameless cluster":      {args: []string{"-nats-cluster", ":6222"}, want: "needs -name"},
 		"name with a dot":       {args: []string{"-name", "a.b"}, want: "-name"},
 		"negative limit":        {args: []string{"-max-rooms", "-1"}, want: "-max-rooms"},
-		"data from environment": {args: []string{"-nats", "nats://x"}, env: map[string]string{"ROOMD_DATA": "/x"}, ok: func(c config) bool { return c.bus(nil).URL == "nats://x" }},
+		"env store, elsewhere":  {args: []string{"-nats", "nats://x"}, env: map[string]string{"ROOMD_DATA": "/x"}, want: "-nats uses a server elsewhere"},
+		"env memory, elsewhere": {args: []string{"-nats", "nats://x"}, env: map[string]string{"ROOMD_MEMORY": "1"}, want: "-nats uses a server elsewhere"},
+		"env not in memory":     {args: []string{"-nats", "nats://x"}, env: map[string]string{"ROOMD_MEMORY": "false"}, ok: func(c config) bool { return c.bus(nil).URL == "nats://x" }},
+		"data beats env memory": {args: []string{"-data", "/x"}, env: map[string]string{"ROOMD_MEMORY": "1"}, ok: func(c config) bool { return c.bus(nil).Server.Dir == "/x" }},
+		"memory beats env data": {args: []string{"-memory"}, env: map[string]string{"ROOMD_DATA": "/x"}, ok: func(c config) bool { return c.bus(nil).Server.Dir == "" }},
+		"two stores in env":     {env: map[string]string{"ROOMD_DATA": "/x", "ROOMD_MEMORY": "1"}, want: "contradict"},
+		"version needs nothing": {args: []string{"version"}, env: map[string]string{"ROOMD_DATA": "/x", "ROOMD_NATS": "nats://x"}, ok: func(c config) bool { return c.role == roleVersion }},
+		"several servers":       {args: []string{"-nats", "nats://x,nats://y"}, ok: func(c config) bool { return c.bus(nil).URL == "nats://x,nats://y" }},
+		"silence":               {args: []string{"-lost-after", "4s"}, ok: func(c config) bool { return c.bus(nil).LostAfter == 4*time.Second }},
+		"drain delay":           {env: map[string]string{"ROOMD_DRAIN_DELAY": "5s"}, ok: func(c config) bool { return c.drainDelay == 5*time.Second }},
+		"negative delay":        {args: []string{"-drain-delay", "-1s"}, want: "-drain-delay"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lookup := func(key string) (string, bool) { v, ok := test.env[key]; return v, ok }
@@ -59,4 +70,12 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 			t.Errorf("help lacks -%s", f.Name)
 		}
 	})
+}
+
+func TestPasswordsOfNATSAreShownToNobody(t *testing.T) {
+	urls := "nats://ann:secret@a:4222, nats://b:4222,nats://bob:hidden@c:4222"
+	got := explain(errors.New("reach NATS at "+urls+": refused"), config{nats: urls})
+	if strings.Contains(got, "secret") || strings.Contains(got, "hidden") || !strings.Contains(got, "nats://ann:xxxxx@a:4222") {
+		t.Errorf("it says %q", got)
+	}
 }

@@ -1,7 +1,6 @@
 package roomd
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"net/http"
@@ -9,8 +8,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"roomd/bus"
 )
@@ -20,18 +21,59 @@ const asRoomd = "ROOMD_TEST_AS_ROOMD"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asRoomd) != "" {
-		Main(Options{}, notesKind())
+		Main(Options{}, notesKind(), minutesKind())
 	}
 	os.Exit(m.Run())
 }
 
 // roomdCommand returns a command that runs this program as a node of its own.
-func roomdCommand(ctx context.Context, args ...string) (*exec.Cmd, *bytes.Buffer) {
+func roomdCommand(ctx context.Context, args ...string) (*exec.Cmd, *journal) {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asRoomd+"=1")
-	var errs bytes.Buffer
-	cmd.Stderr = &errs
-	return cmd, &errs
+	errs := &journal{grew: make(chan struct{})}
+	cmd.Stderr = errs
+	return cmd, errs
+}
+
+// A journal is what a process logs, readable while it runs.
+type journal struct {
+	mu   sync.Mutex // guards what follows
+	text []byte
+	grew chan struct{} // closed when it does
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.text = append(j.text, b...)
+	close(j.grew)
+	j.grew = make(chan struct{})
+	return len(b), nil
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return string(j.text)
+}
+
+// awaits waits until the process has logged a text.
+func (j *journal) awaits(t *testing.T, text string) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		j.mu.Lock()
+		said, grew := strings.Contains(string(j.text), text), j.grew
+		j.mu.Unlock()
+		if said {
+			return
+		}
+		select {
+		case <-grew:
+		case <-deadline:
+			t.Fatalf("not logged in 20 s: %q; but\n%s", text, j)
+		}
+	}
 }
 
 func TestLikelyMistakesAreExplained(t *testing.T) {

@@ -64,8 +64,9 @@ func explain(err error, cfg config) string {
 	case cfg.nats != "" && strings.Contains(err.Error(), "reach NATS"):
 		hint = fmt.Sprintf("is a NATS server running at %s? roomd without -nats brings its own", cfg.nats)
 	}
-	if hint == "" {
-		return err.Error()
+	text := err.Error()
+	if hint != "" {
+		text += "\n  " + hint
 	}
-	return err.Error() + "\n  " + hint
+	return withoutPasswords(text, cfg.nats)
 }

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync"
 	"syscall"
 
 	"roomd/rooms"
@@ -37,6 +38,11 @@ func Main(opts Options, kinds ...rooms.Kind) {
 }
 
 func run(opts Options, kinds []rooms.Kind, args []string) int {
+	if len(args) > 0 && operators[args[0]] != "" {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return operate(ctx, args)
+	}
 	cfg, err := parseArgs(args, os.LookupEnv, os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -51,15 +57,54 @@ func run(opts Options, kinds []rooms.Kind, args []string) int {
 	if _, set := os.LookupEnv("GOGC"); !set {
 		debug.SetGCPercent(gcPercent)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	// A second signal ends the process the hard way, in the middle of whatever takes so long.
-	context.AfterFunc(ctx, stop)
-	if err := serve(ctx, cfg, opts, kinds); err != nil {
+	end := watchSignals(cfg.drainDelay > 0)
+	defer end.stop()
+	if err := serve(end, cfg, opts, kinds); err != nil {
 		fmt.Fprintf(os.Stderr, "roomd: %s\n", explain(err, cfg))
 		return 1
 	}
 	return 0
+}
+
+// An ending is how a process is told to end: in order when ctx ends, and
+// without waiting for load balancers when hurry is closed.
+type ending struct {
+	ctx   context.Context
+	hurry <-chan struct{}
+	stop  func()
+}
+
+// watchSignals ends the process in order at the first SIGTERM or SIGINT. Where
+// there is a delay for load balancers the second one skips it. The next one
+// ends the process the hard way, in the middle of whatever takes so long.
+func watchSignals(delay bool) ending {
+	ctx, end := context.WithCancel(context.Background())
+	hurry, skip := context.WithCancel(context.Background())
+	steps := []func(){end}
+	if delay {
+		steps = append(steps, skip)
+	}
+	got := make(chan os.Signal, 2)
+	signal.Notify(got, os.Interrupt, syscall.SIGTERM)
+	stopped := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		defer signal.Stop(got)
+		for _, step := range steps {
+			select {
+			case <-got:
+				step()
+			case <-stopped:
+				return
+			}
+		}
+	})
+	return ending{ctx, hurry.Done(), func() {
+		close(stopped)
+		watching.Wait()
+		end()
+		skip()
+	}}
 }
 
 // gcPercent is Go's GOGC unless the environment sets it. What lives long here is

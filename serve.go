@@ -23,21 +23,25 @@ import (
 // A node is the running process: what it is connected to and which roles it
 // plays.
 type node struct {
-	cfg     config
-	log     *slog.Logger
-	conn    *bus.Conn // of the edge, or of the worker where there is no edge
-	records *kv.Records
-	admin   *admin
-	edge    *edge.Server  // nil in a worker alone
-	worker  *rooms.Worker // nil in an edge alone
-	kinds   []rooms.Kind
+	cfg        config
+	hurry      <-chan struct{} // closed when load balancers are not to be waited for
+	log        *slog.Logger
+	conn       *bus.Conn // of the edge, or of the worker where there is no edge
+	workerConn *bus.Conn // of the worker; the same as conn in a worker alone
+	records    *kv.Records
+	logs       *kv.Logs // nil in an edge alone
+	admin      *admin
+	edge       *edge.Server  // nil in a worker alone
+	worker     *rooms.Worker // nil in an edge alone
+	kinds      []rooms.Kind
 }
 
-// serve runs the node until ctx ends, and then ends it in order: clients are
-// told to come back elsewhere, rooms are saved and given up, NATS goes last.
-func serve(ctx context.Context, cfg config, opts Options, kinds []rooms.Kind) (err error) {
-	started := time.Now()
-	n := &node{cfg: cfg, log: cfg.logger(), kinds: kinds}
+// serve runs the node until it is told to end, and then ends it in order:
+// clients are told to come back elsewhere, rooms move or are saved, NATS goes
+// last.
+func serve(end ending, cfg config, opts Options, kinds []rooms.Kind) (err error) {
+	ctx, started := end.ctx, time.Now()
+	n := &node{cfg: cfg, hurry: end.hurry, log: cfg.logger(), kinds: kinds}
 	adminLn, err := listenAdmin(cfg.admin)
 	if err != nil {
 		return err
@@ -53,17 +57,39 @@ func serve(ctx context.Context, cfg config, opts Options, kinds []rooms.Kind) (e
 	if n.records, err = openRecords(ctx, n.conn, cfg); err != nil {
 		return err
 	}
-	workerConn := n.conn
-	if cfg.role == roleAll { // a connection each: neither waits behind the other's messages
-		if workerConn, err = n.conn.Dial(ctx, n.conn.Name()+"-worker"); err != nil {
+	if cfg.role != roleEdge {
+		closeConns, err := n.openWorkerConns(ctx)
+		if err != nil {
 			return err
 		}
-		defer workerConn.Close()
+		defer closeConns()
 	}
-	if err := n.build(ctx, workerConn, opts); err != nil {
+	if err := n.build(ctx, opts); err != nil {
 		return err
 	}
 	return n.run(ctx, adminLn, started)
+}
+
+// openWorkerConns gives the worker a connection of its own where there is an
+// edge beside it, and the log one more: none of them waits behind the others'
+// messages.
+func (n *node) openWorkerConns(ctx context.Context) (closeConns func(), err error) {
+	n.workerConn = n.conn
+	if n.cfg.role == roleAll {
+		if n.workerConn, err = n.conn.Dial(ctx, n.conn.Name()+workerSuffix); err != nil {
+			return nil, err
+		}
+	}
+	logConn, err := n.conn.Dial(ctx, n.conn.Name()+"-log")
+	if err != nil {
+		n.workerConn.Close()
+		return nil, err
+	}
+	n.logs = kv.OpenLogs(logConn, storeConfig(logConn, n.cfg))
+	return func() {
+		logConn.Close()
+		n.workerConn.Close() // again, in a worker alone: that does nothing
+	}, nil
 }
 
 // storeTimeout bounds the wait for JetStream: a cluster that is electing takes
@@ -76,16 +102,22 @@ func openRecords(ctx context.Context, conn *bus.Conn, cfg config) (*kv.Records, 
 	if err := conn.AwaitJetStream(ctx); err != nil {
 		return nil, err
 	}
+	return kv.OpenRecords(ctx, conn, storeConfig(conn, cfg))
+}
+
+// storeConfig says where records and logs are kept.
+func storeConfig(conn *bus.Conn, cfg config) kv.Config {
 	bucket := "roomd_rooms"
 	if cfg.prefix != "r" { // several systems may share one NATS
 		bucket += "_" + cfg.prefix
 	}
-	return kv.OpenRecords(ctx, conn, kv.Config{Bucket: bucket, Memory: conn.InMemory(), Replicas: cfg.replicas})
+	return kv.Config{Bucket: bucket, Memory: conn.InMemory(), Replicas: cfg.replicas}
 }
 
-func (n *node) build(ctx context.Context, workerConn *bus.Conn, opts Options) (err error) {
+func (n *node) build(ctx context.Context, opts Options) (err error) {
 	if n.cfg.role != roleEdge {
-		n.worker, err = rooms.NewWorker(workerConn, n.records, rooms.Config{MaxRooms: n.cfg.maxRooms, Log: n.log}, n.kinds...)
+		cfg := rooms.Config{MaxRooms: n.cfg.maxRooms, Drain: n.cfg.drain, Log: n.log}
+		n.worker, err = rooms.NewWorker(n.workerConn, n.records, n.logs, cfg, n.kinds...)
 		if err != nil {
 			return err
 		}
@@ -142,6 +174,12 @@ func (n *node) run(ctx context.Context, adminLn net.Listener, started time.Time)
 	if n.edge != nil {
 		endEdge, edgeDone = part(lasting, n.edge.Run)
 	}
+	stopControl, err := n.control(func() { fail(nil) }).start()
+	if err != nil {
+		fail(err)
+	} else {
+		defer stopControl()
+	}
 	if n.ready(ctx) {
 		n.admin.up.Store(true)
 		n.banner(os.Stdout, time.Since(started))
@@ -149,6 +187,9 @@ func (n *node) run(ctx context.Context, adminLn net.Listener, started time.Time)
 	<-ctx.Done()
 	n.admin.draining.Store(true)
 	n.log.Info("ending", "node", n.conn.Name())
+	if context.Cause(ctx) == context.Canceled { // in order: nothing has failed
+		n.awaitBalancers(edgeDone)
+	}
 	endEdge()
 	<-edgeDone
 	endWorker()
@@ -161,18 +202,23 @@ func (n *node) run(ctx context.Context, adminLn net.Listener, started time.Time)
 	return nil
 }
 
-// ready waits until the edge takes clients, or ctx ends. A worker needs no such
-// wait: until it answers, edges ask again.
+// ready waits until the edge takes clients and the worker rooms, or ctx ends.
 func (n *node) ready(ctx context.Context) bool {
-	if n.edge == nil {
-		return true
+	var parts []<-chan struct{}
+	if n.worker != nil {
+		parts = append(parts, n.worker.Ready())
 	}
-	select {
-	case <-n.edge.Ready():
-		return true
-	case <-ctx.Done():
-		return false
+	if n.edge != nil {
+		parts = append(parts, n.edge.Ready())
 	}
+	for _, ready := range parts {
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // banner says what runs and where.
@@ -197,7 +243,7 @@ func (n *node) banner(w io.Writer, took time.Duration) {
 	}
 	switch {
 	case n.cfg.nats != "":
-		line("NATS", n.cfg.nats)
+		line("NATS", withoutPasswords(n.cfg.nats, n.cfg.nats))
 	case n.cfg.memory:
 		line("NATS", "inside, in memory: rooms are gone at the end")
 	default:

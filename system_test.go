@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,19 +24,45 @@ import (
 // NATS server apart. The tests below hold for both.
 type system struct {
 	url    string // of the edge
+	nats   string
 	edge   *process
 	worker *process // the same as edge where all is in one process
+	spare  *process // another worker, not started; nil where all is in one process
+	server *server  // nil where all is in one process
 }
+
+// A server is a NATS server in the test's process, that can go and come back.
+type server struct {
+	cfg  bus.ServerConfig
+	conn *bus.Conn
+}
+
+func (n *server) start(t *testing.T) {
+	t.Helper()
+	var err error
+	if n.conn, err = bus.Open(t.Context(), bus.Config{Server: n.cfg}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n *server) stop() { n.conn.Close() }
 
 // A process is a node that can be killed and started again as it was.
 type process struct {
 	args []string
 	cmd  *exec.Cmd
+	log  *journal // of its last life
 }
 
 func (p *process) start(t *testing.T) {
 	t.Helper()
 	cmd, errs := roomdCommand(context.Background(), p.args...)
+	p.log = errs
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("roomd %v logged:\n%s", p.args, errs)
+		}
+	})
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -61,31 +88,35 @@ func (p *process) stop(t *testing.T, sig syscall.Signal) {
 	}
 	err := p.cmd.Wait()
 	if sig == syscall.SIGTERM && err != nil {
-		t.Errorf("roomd %v ended with %v; %s", p.args, err, p.cmd.Stderr.(*bytes.Buffer))
+		t.Errorf("roomd %v ended with %v; %s", p.args, err, p.log)
 	}
 	p.cmd = nil
 }
 
+// noLimit lets a client say as much as it gets answers for.
+var noLimit = []string{"-commands-per-second", "1000000", "-command-burst", "1000000"}
+
 var topologies = map[string]func(t *testing.T) *system{
 	"one process": func(t *testing.T) *system {
-		addr := freeAddr(t)
-		all := &process{args: []string{"-addr", addr, "-admin", "", "-data", t.TempDir()}}
-		return &system{url: "ws://" + addr + "/ws", edge: all, worker: all}
-	},
-	"apart": func(t *testing.T) *system {
 		addr, natsAddr := freeAddr(t), freeAddr(t)
-		nats, err := bus.Open(t.Context(), bus.Config{Server: bus.ServerConfig{Addr: natsAddr, Dir: t.TempDir()}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(nats.Close)
-		at := []string{"-nats", "nats://" + natsAddr, "-admin", ""}
-		return &system{
-			url:    "ws://" + addr + "/ws",
-			worker: &process{args: append([]string{"worker"}, at...)},
-			edge:   &process{args: append([]string{"edge", "-addr", addr}, at...)},
-		}
+		all := &process{args: append([]string{"-addr", addr, "-admin", "", "-data", t.TempDir(), "-nats-listen", natsAddr}, noLimit...)}
+		return &system{url: "ws://" + addr + "/ws", nats: "nats://" + natsAddr, edge: all, worker: all}
 	},
+	"apart": apart,
+}
+
+func apart(t *testing.T) *system {
+	addr, natsAddr := freeAddr(t), freeAddr(t)
+	nats := &server{cfg: bus.ServerConfig{Addr: natsAddr, Dir: t.TempDir()}}
+	nats.start(t)
+	t.Cleanup(nats.stop)
+	at := []string{"-nats", "nats://" + natsAddr, "-admin", ""}
+	return &system{
+		url: "ws://" + addr + "/ws", nats: "nats://" + natsAddr, server: nats,
+		worker: &process{args: append([]string{"worker"}, at...)},
+		spare:  &process{args: append([]string{"worker"}, at...)},
+		edge:   &process{args: slices.Concat([]string{"edge", "-addr", addr}, noLimit, at)},
+	}
 }
 
 // onEach runs a test in both topologies, with everything started.
@@ -132,6 +163,10 @@ func (n *notes) State() any                                     { return n }
 func (n *notes) Join(*rooms.Room, *rooms.Member) error          { return nil }
 func (n *notes) Leave(*rooms.Room, *rooms.Member, rooms.Reason) {}
 func (n *notes) Receive(r *rooms.Room, _ *rooms.Member, msg *rooms.Message) error {
+	if msg.Event == "read" {
+		msg.Reply(n.Lines)
+		return nil
+	}
 	return rooms.On(msg, func(text string) error {
 		n.Lines = append(n.Lines, text)
 		r.Broadcast("added", text)
@@ -280,9 +315,10 @@ func TestRoomsAndSeatsSurviveAnOrderlyRestart(t *testing.T) {
 func TestKilledProcessesComeBackWithTheRoomsLastRecord(t *testing.T) {
 	onEach(t, func(t *testing.T, s *system) {
 		ann := s.guest(t, "Ann")
+		written := s.written(t, "notes.n1", "kept")
 		ann.add(t, "kept")
 		ann.sees(t, "kept")
-		time.Sleep(10 * 50 * time.Millisecond) // the promise under test: written within its interval
+		await(t, written)
 		s.worker.stop(t, syscall.SIGKILL)
 		s.worker.start(t)
 		if n := ann.add(t, "after"); n != 2 {
@@ -294,8 +330,45 @@ func TestKilledProcessesComeBackWithTheRoomsLastRecord(t *testing.T) {
 	})
 }
 
+// written returns a channel that hears of every record of a room that is stored
+// with a text in it.
+func (s *system) written(t *testing.T, key, text string) chan bool {
+	t.Helper()
+	conn, err := bus.Open(t.Context(), bus.Config{URL: s.nats})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	records, written := make(chan *bus.Msg, 1000), make(chan bool, 1000)
+	if _, err := conn.Subscribe("$KV.roomd_rooms."+key, "", records); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for {
+			select {
+			case m := <-records:
+				if bytes.Contains(m.Data, []byte(text)) {
+					written <- true
+				}
+			case <-ended:
+				return
+			}
+		}
+	})
+	t.Cleanup(func() {
+		close(ended)
+		watching.Wait()
+	})
+	return written
+}
+
 func TestKilledEdgeLosesNothing(t *testing.T) {
-	s := topologies["apart"](t)
+	s := apart(t)
 	s.start(t)
 	t.Cleanup(func() { s.stop(t) })
 	other := &process{args: slices.Clone(s.edge.args)}
@@ -329,7 +402,7 @@ type crowd struct {
 }
 
 func newCrowd(t *testing.T) *crowd {
-	s := topologies["apart"](t)
+	s := apart(t)
 	c := &crowd{system: s, second: &process{args: s.worker.args}}
 	s.start(t)
 	t.Cleanup(func() { s.stop(t) })
@@ -373,6 +446,11 @@ func TestPausedWorkerShowsNothingOnceItsRoomsWereTakenOver(t *testing.T) { // R1
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { paused.Signal(syscall.SIGCONT) }) // a stopped process would never end
+	for i := range 10 { // which it finds when it wakes up, and nobody else ever
+		if err := c.guests[0].room.Send("add", fmt.Sprint("ghost ", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, g := range c.guests {
 		g.hears(t, "reset")
 	}

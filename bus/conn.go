@@ -26,6 +26,7 @@ type Config struct {
 	Prefix      string        // first token of every subject; empty means "r"
 	Credentials string        // file with NATS credentials (JWT and seed); empty: none, or user:password in the URL
 	Dial        time.Duration // how long Open tries to reach NATS; zero means 5 s
+	LostAfter   time.Duration // silence after which nodes ask whether another is lost, 0.5 s to 1 min and the same for all nodes; zero means 2.5 s
 	Log         *slog.Logger  // nil means slog.Default()
 }
 
@@ -38,6 +39,10 @@ const (
 	reconnectWait = 50 * time.Millisecond
 	writeTimeout  = 2 * time.Second
 	dialTimeout   = 5 * time.Second
+
+	defaultLostAfter = 2500 * time.Millisecond
+	minLostAfter     = 500 * time.Millisecond // heartbeats come five times as often: less would take a busy node for a dead one
+	maxLostAfter     = time.Minute
 )
 
 // Msg is a message as NATS delivers it: Subject, Reply and Data.
@@ -80,6 +85,9 @@ func Open(ctx context.Context, cfg Config) (*Conn, error) {
 	if cfg.Dial == 0 {
 		cfg.Dial = dialTimeout
 	}
+	if cfg.LostAfter == 0 {
+		cfg.LostAfter = defaultLostAfter
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
@@ -88,6 +96,9 @@ func Open(ctx context.Context, cfg Config) (*Conn, error) {
 	}
 	if !ValidNode(cfg.Prefix) {
 		return nil, fmt.Errorf("subject prefix %q: want 1 to %d of A-Z a-z 0-9 _ -", cfg.Prefix, MaxNode)
+	}
+	if cfg.LostAfter < minLostAfter || cfg.LostAfter > maxLostAfter {
+		return nil, fmt.Errorf("lost after %v: want %v to %v (0: %v)", cfg.LostAfter, minLostAfter, maxLostAfter, defaultLostAfter)
 	}
 	var server *embedded
 	if cfg.URL == "" {
@@ -190,6 +201,10 @@ func (c *Conn) close() {
 
 // Name returns the node's name.
 func (c *Conn) Name() string { return c.cfg.Name }
+
+// LostAfter returns how long a node may be silent before its peers ask whether
+// it is lost: who was away for less has not been declared lost for it.
+func (c *Conn) LostAfter() time.Duration { return c.cfg.LostAfter }
 
 // Subjects returns the builder of this Conn's subjects.
 func (c *Conn) Subjects() Subjects { return c.subjects }

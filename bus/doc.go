@@ -13,7 +13,9 @@
 //	r.open.<kind>                a queue group of workers  open a room, or say who has it
 //	r.worker.<worker>.<verb>     that worker               ping (does it have this room?), list
 //	r.list                       a queue group of workers  live rooms, of all workers
+//	r.announce                   every loop of every edge  new owners of rooms
 //	r.node.<name>                every node                heartbeats
+//	r.node.<name>.ping           that node                 is it there?
 //	r.inbox.<conn>.<n>           one Conn                  replies to its requests
 //
 // Kinds, room ids and node names are the only tokens that come from outside,
@@ -30,6 +32,18 @@
 // A request ends in exactly one of: an answer, an [Error] the other side
 // returned, code [Unavailable] (nobody listens: it did not happen) or code
 // [Timeout] (nobody knows).
+//
+// # Who lives
+//
+// [Nodes] tells which nodes are there, and which are lost: at once where somebody
+// asks after them ([Nodes.Check]), within a heartbeat otherwise, and after
+// Config.LostAfter if they hang. A node whose connection to NATS was cut for a
+// moment, or that was connected to a NATS server that restarted, looks lost to
+// those that ask just then. It is heard again as soon as it is back. By then
+// workers may have taken its rooms over (a lost worker finds its log sealed, and
+// goes on under a new run) or taken its members for away (a lost edge brings them
+// back in): that costs work, and loses no more than a crash would. After an outage of NATS that all
+// nodes see, nobody is declared lost for Config.LostAfter.
 //
 // # What is not promised
 //

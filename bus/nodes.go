@@ -1,21 +1,11 @@
 package bus
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
-)
-
-// How nodes tell each other that they live. A crash shows sooner, as "no
-// responders"; heartbeats find what hangs and what is cut off.
-const (
-	beatEvery   = 500 * time.Millisecond
-	lostAfter   = 2500 * time.Millisecond // silence after which a node is asked directly
-	pingLimit   = 500 * time.Millisecond  // how long it may take to answer
-	pausedAfter = 3 * beatEvery           // a heartbeat that comes so much later than the one before: this process was stopped
 )
 
 // A Node is one process of ours as its peers see it.
@@ -24,77 +14,79 @@ type Node struct {
 	Role string // "edge" or "worker"
 	Load uint64 // conns of an edge, rooms of a worker
 	Seen time.Time
+
+	heard uint64 // which heartbeat it was, of all that were heard
 }
 
-// Nodes knows which nodes are alive: each publishes a heartbeat every 0.5 s,
-// and one that was silent for 2.5 s and does not answer a direct request is
-// lost. A node that leaves in order says so and is lost at once. When this
-// node's own connection was down, or its process stopped, nobody is declared
-// lost for it: silence then says nothing about others.
+// Nodes knows which nodes are alive. A node is lost, and no longer in the list,
+// when
+//
+//   - it says so, as it leaves in order;
+//   - NATS says that nobody listens where it answers pings: its connection is
+//     gone. It is asked by Check, by the node before it in the order of names
+//     (every beat), and by everyone as soon as one node finds it gone;
+//   - it was silent for Config.LostAfter, and does not answer a ping either.
+//
+// While this node's own connection is down, and for Config.LostAfter after it
+// was, or after the process was stopped for a while, nobody is declared lost:
+// silence and "nobody listens" then say nothing about others.
+//
+// Being lost is an opinion, and it may pass: a node that lives, and was cut off
+// from NATS for a moment or longer, is heard again at its next heartbeat, and
+// then is in the list as if it were new. So onLost may be told of the same node
+// several times, and must not harm a node that lives: whoever takes something
+// over from a lost node needs a fence of its own. The node is told that it was
+// missed (OnMissed): what peers keep of a node they may have given up.
 type Nodes struct {
 	conn   *Conn
 	self   Node
 	load   func() uint64
 	onLost func(Node)
+	missed func()
 
-	mu     sync.Mutex // guards nodes
-	nodes  map[string]Node
-	asking map[string]bool
+	beatEvery time.Duration
+	lostAfter time.Duration
+
+	running atomic.Bool
+	checks  chan struct{} // Check was called
+	landed  chan struct{} // there is something in answers
+
+	// Owned by Run's goroutine.
+	own       ownGaps
+	lastRound time.Time       // when all nodes were asked
+	asking    map[string]bool // nodes that are asked for their silence
+
+	mu      sync.Mutex // guards what follows
+	nodes   map[string]Node
+	lost    map[string]time.Time // when, of those not heard since
+	answers []answer             // to pings, not looked at yet
+
+	heartbeats uint64 // heard
 }
 
+// lostKept is for how long Lost remembers, and maxLost how many.
+const (
+	lostKept = 10 * time.Minute
+	maxLost  = 1024
+)
+
 // NewNodes returns the tracker of conn's node. load is asked at every
-// heartbeat, onLost is told of every node that went; either may be nil.
+// heartbeat, onLost is told of every node that went; either may be nil. onLost
+// runs on Run's goroutine: while it does, no heartbeat is sent and nobody else
+// is found lost.
 func NewNodes(conn *Conn, role string, load func() uint64, onLost func(Node)) *Nodes {
 	return &Nodes{
 		conn: conn, self: Node{Name: conn.Name(), Role: role}, load: load, onLost: onLost,
-		nodes: make(map[string]Node), asking: make(map[string]bool),
+		beatEvery: conn.cfg.LostAfter / beatsToLoss, lostAfter: conn.cfg.LostAfter,
+		checks: make(chan struct{}, 1), landed: make(chan struct{}, 1),
+		nodes: make(map[string]Node), lost: make(map[string]time.Time), asking: make(map[string]bool),
 	}
 }
 
-// Run sends and watches heartbeats until ctx ends, and then says goodbye.
-func (n *Nodes) Run(ctx context.Context) error {
-	stopPing, err := n.conn.Handle(n.ping(n.self), "", func(context.Context, []byte) ([]byte, error) { return nil, nil })
-	if err != nil {
-		return fmt.Errorf("answer pings: %w", err)
-	}
-	defer stopPing()
-	beats := make(chan *Msg, 4096)
-	sub, err := n.conn.Subscribe(n.conn.subjects.Nodes(), "", beats)
-	if err != nil {
-		return fmt.Errorf("watch nodes: %w", err)
-	}
-	defer sub.Unsubscribe()
-	tick := time.NewTicker(beatEvery)
-	defer tick.Stop()
-	var asking sync.WaitGroup
-	defer asking.Wait()
-	since := time.Now() // of the connection's last change: nobody can be called silent before
-	ticked := since
-	n.beat(false)
-	for connected := true; ; {
-		select {
-		case <-ctx.Done():
-			n.beat(true)
-			return nil
-		case m := <-beats:
-			n.heard(m)
-		case now := <-tick.C:
-			n.beat(false)
-			// Neither did anybody reach a process that was stopped.
-			paused := now.Sub(ticked) > pausedAfter
-			ticked = now
-			if up := n.conn.Connected(); up != connected || paused {
-				connected, since = up, now
-			}
-			if !connected || now.Sub(since) < lostAfter {
-				continue
-			}
-			for _, node := range n.silent(now) {
-				asking.Go(func() { n.ask(ctx, node) })
-			}
-		}
-	}
-}
+// OnMissed has f called when a peer that took this node for lost hears it again.
+// f runs on any goroutine, once for each such peer, and must not block for long.
+// OnMissed is called before Run.
+func (n *Nodes) OnMissed(f func()) { n.missed = f }
 
 // Alive reports whether a node of that name was heard and is not lost.
 func (n *Nodes) Alive(name string) bool {
@@ -102,6 +94,16 @@ func (n *Nodes) Alive(name string) bool {
 	defer n.mu.Unlock()
 	_, ok := n.nodes[name]
 	return ok
+}
+
+// Lost reports whether a node of that name was lost in the last ten minutes and
+// not heard since. A node that is neither Alive nor Lost is one that this node
+// has never heard, or long ago.
+func (n *Nodes) Lost(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	at, ok := n.lost[name]
+	return ok && time.Since(at) < lostKept
 }
 
 // List returns the living nodes of a role, this one included once it has
@@ -119,91 +121,96 @@ func (n *Nodes) List(role string) []Node {
 	return list
 }
 
-// beat publishes: role, load, leaving. A failed publish is a missed heartbeat,
-// which is what heartbeats are for.
-func (n *Nodes) beat(leaving bool) {
-	load := uint64(0)
-	if n.load != nil {
-		load = n.load()
+// Check has all nodes asked whether they are there, as somebody has reason to
+// think that one is not. It returns at once; a node that is gone is lost
+// milliseconds later. There is at most one round in 100 ms, the last Check in
+// that time begins the next. While Run does not run nothing happens.
+func (n *Nodes) Check() {
+	if !n.running.Load() {
+		return
 	}
-	b := AppendBool(AppendUint(AppendString(nil, n.self.Role), load), leaving)
-	_ = n.conn.Publish(n.conn.subjects.Node(n.self.Name), b)
+	select {
+	case n.checks <- struct{}{}:
+	default: // a round is about to begin
+	}
 }
 
-func (n *Nodes) heard(m *Msg) {
-	name := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
-	r := Reader{b: m.Data}
-	node := Node{Name: name, Role: r.String(), Load: r.Uint(), Seen: time.Now()}
-	leaving := r.Bool()
-	if r.Err() != nil || !ValidNode(name) {
-		n.conn.cfg.Log.Warn("malformed heartbeat", "node", name)
-		return
-	}
-	if leaving {
-		n.lose(node)
-		return
-	}
+// add takes note of a node that was heard, and reports whether it was not known,
+// and whether that is because it was lost.
+func (n *Nodes) add(node Node) (isNew, back bool) {
 	n.mu.Lock()
-	_, known := n.nodes[name]
-	n.nodes[name] = node
+	_, known := n.nodes[node.Name]
+	n.heartbeats++
+	node.heard = n.heartbeats
+	n.nodes[node.Name] = node
+	_, back = n.lost[node.Name]
+	delete(n.lost, node.Name)
 	n.mu.Unlock()
-	if !known {
-		n.beat(false) // it may be new, and is to know us at once: who was never heard is not missed
+	if back {
+		n.conn.cfg.Log.Info("node back", "node", node.Name, "role", node.Role)
+	}
+	return !known, back
+}
+
+// lose takes a node off the list, and reports whether it was there.
+func (n *Nodes) lose(node Node, why string) bool {
+	n.mu.Lock()
+	_, known := n.nodes[node.Name]
+	if known {
+		delete(n.nodes, node.Name)
+		n.forgetLost()
+		n.lost[node.Name] = time.Now()
+	}
+	n.mu.Unlock()
+	if !known || node.Name == n.self.Name {
+		return false
+	}
+	n.conn.cfg.Log.Info("node gone", "node", node.Name, "role", node.Role, "why", why)
+	if n.onLost != nil {
+		n.onLost(node)
+	}
+	return true
+}
+
+// forgetLost makes room in lost. The caller holds mu.
+func (n *Nodes) forgetLost() {
+	oldest, since := "", time.Now()
+	for name, at := range n.lost {
+		if time.Since(at) >= lostKept {
+			delete(n.lost, name)
+		} else if at.Before(since) {
+			oldest, since = name, at
+		}
+	}
+	if len(n.lost) >= maxLost {
+		delete(n.lost, oldest)
 	}
 }
 
-// silent returns the nodes to be asked, and marks them so that each is asked
-// once at a time.
-func (n *Nodes) silent(now time.Time) []Node {
+// others returns the known nodes that pick picks, this one left out.
+func (n *Nodes) others(pick func(Node) bool) []Node {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var list []Node
 	for _, node := range n.nodes {
-		if now.Sub(node.Seen) > lostAfter && node.Name != n.self.Name && !n.asking[node.Name] {
-			n.asking[node.Name] = true
+		if node.Name != n.self.Name && pick(node) {
 			list = append(list, node)
 		}
 	}
 	return list
 }
 
-func (n *Nodes) ask(ctx context.Context, node Node) {
-	ctx, cancel := context.WithTimeout(ctx, pingLimit)
-	defer cancel()
-	reconnects := n.conn.reconnects()
-	_, err := n.conn.Request(ctx, n.ping(node), nil)
+// successor is the node after this one in the order of names, in a circle.
+func (n *Nodes) successor() (next Node, ok bool) {
 	n.mu.Lock()
-	delete(n.asking, node.Name)
-	current, known := n.nodes[node.Name]
-	if err == nil && known {
-		current.Seen = time.Now()
-		n.nodes[node.Name] = current
+	defer n.mu.Unlock()
+	after := func(a, b string) bool { // a comes after b, seen from self
+		return a > n.self.Name && (b <= n.self.Name || a < b) || a <= n.self.Name && b <= n.self.Name && a < b
 	}
-	n.mu.Unlock()
-	code := ""
-	if err != nil {
-		code = CodeOf(err)
+	for _, node := range n.nodes {
+		if node.Name != n.self.Name && (!ok || after(node.Name, next.Name)) {
+			next, ok = node, true
+		}
 	}
-	// An answer may have been lost with a connection of our own.
-	sure := n.conn.Connected() && n.conn.reconnects() == reconnects
-	if (code == Unavailable || code == Timeout) && sure && current.Seen.Equal(node.Seen) {
-		n.lose(node)
-	}
+	return next, ok
 }
-
-func (n *Nodes) lose(node Node) {
-	n.mu.Lock()
-	_, known := n.nodes[node.Name]
-	delete(n.nodes, node.Name)
-	n.mu.Unlock()
-	if !known || node.Name == n.self.Name {
-		return
-	}
-	n.conn.cfg.Log.Info("node gone", "node", node.Name, "role", node.Role)
-	if n.onLost != nil {
-		n.onLost(node)
-	}
-}
-
-// ping is where a node answers that it is there.
-func (n *Nodes) ping(node Node) string { return n.conn.subjects.Node(node.Name) + ".ping" }

@@ -112,6 +112,10 @@ func ParseOutput(b []byte) (Output, error) {
 // Err is nil if everything read so far was well formed.
 func (o *Output) Err() error { return o.r.Err() }
 
+// More reports whether items follow. An envelope that never had any is an
+// announcement or a beacon: it only says where the room is.
+func (o *Output) More() bool { return o.r.More() }
+
 // Next reads the next item into it and reports whether there was one. At the
 // end Err tells whether the envelope was whole.
 func (o *Output) Next(it *Item) bool {

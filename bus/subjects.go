@@ -58,6 +58,11 @@ func (s Subjects) Out(a Address) string { return s.prefix + ".edge." + string(a)
 // Loop matches everything for one address.
 func (s Subjects) Loop(a Address) string { return s.prefix + ".edge." + string(a) + ".>" }
 
+// Announce is where a room's new owner says so, with an Output without items, to
+// every loop of every edge: a room whose old owner hangs has somebody who
+// listens to its commands, so nothing else would tell.
+func (s Subjects) Announce() string { return s.prefix + ".announce" }
+
 // NoResponders is the reply subject of commands from an address to its room
 // number n.
 func (s Subjects) NoResponders(a Address, n uint64) string {

@@ -143,7 +143,8 @@ func DecodeMembers(data []byte) ([]Member, error) {
 // A Presence is one change of who is in a room. In rooms above the kind's
 // presence limit only Size is told.
 type Presence struct {
-	Size   int // members after the change
+	Size   int    // members after the change
+	Seq    uint64 // place in the room's output
 	Joined []Member
 	Left   []uint32
 	Away   []uint32
@@ -152,7 +153,7 @@ type Presence struct {
 
 // DecodePresence reads a presence frame.
 func DecodePresence(f *Frame) (Presence, error) {
-	p := Presence{Size: f.Size}
+	p := Presence{Size: f.Size, Seq: f.Seq}
 	c := cursor{b: f.Data}
 	if len(c.b) > 0 {
 		joined, err := DecodeMembers(c.raw())

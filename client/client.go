@@ -18,6 +18,10 @@ type Config struct {
 	User  string // name of an anonymous user, where that is allowed
 	Token string // what the deployment's login gave
 
+	// More are URLs of other edges. Each try to come back goes to the next one of
+	// URL and More, so that an edge that is gone costs one try.
+	More []string
+
 	// TLS is for wss:// URLs; nil means Go's defaults.
 	TLS *tls.Config
 	// NetDial makes the TCP connection; nil means a net.Dialer.
@@ -52,6 +56,7 @@ type Client struct {
 
 	mu      sync.Mutex // guards everything below; never held during I/O or callbacks
 	welcome Welcome
+	at      int   // which of URL and More was tried last
 	link    *wire // nil while there is no connection
 	ref     uint64
 	rooms   map[*Room]bool
@@ -67,8 +72,8 @@ type answer struct {
 	err  error
 }
 
-// Dial connects and says hello. It tries once; when it has succeeded the client
-// stays connected until Close, or until the server says not to come back.
+// Dial connects and says hello. It tries each URL once; when one has succeeded the
+// client stays connected until Close, or until the server says not to come back.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	if cfg.Handshake == 0 {
 		cfg.Handshake = defaultTimeout
@@ -78,14 +83,43 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		rooms: make(map[*Room]bool), numbers: make(map[uint32]*Room),
 		joins: make(map[uint64]*Room), lists: make(map[uint64]chan answer),
 	}
-	w, welcome, err := openWire(ctx, &cfg, Hello{User: cfg.User, Token: cfg.Token})
-	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", cfg.URL, err)
+	c.at = -1 // the first try is with URL
+	var w *wire
+	var welcome Welcome
+	var failed error
+	for range 1 + len(cfg.More) {
+		url := c.next()
+		var err error
+		if w, welcome, err = openWire(ctx, &cfg, url, Hello{User: cfg.User, Token: cfg.Token}); err == nil {
+			break
+		}
+		failed = errors.Join(failed, fmt.Errorf("dial %s: %w", url, err))
+	}
+	if w == nil {
+		return nil, failed
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.welcome, c.link = welcome, w
 	go c.run(w)
 	return c, nil
+}
+
+// next is the URL to try next.
+func (c *Client) next() string {
+	c.mu.Lock()
+	c.at = (c.at + 1) % (1 + len(c.cfg.More))
+	c.mu.Unlock()
+	return c.URL()
+}
+
+// URL is that of the edge the client is connected to, or tried last.
+func (c *Client) URL() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at == 0 {
+		return c.cfg.URL
+	}
+	return c.cfg.More[c.at-1]
 }
 
 // Session tells who the client is. It changes if the server has forgotten the

@@ -318,7 +318,7 @@ func TestCloseEndsEverything(t *testing.T) {
 func TestDialTellsWhyItFailed(t *testing.T) {
 	s := startServer(t)
 	s.set(func() { s.refuse = true })
-	_, _, err := openWire(t.Context(), &Config{URL: s.url, Handshake: 10 * time.Second}, Hello{Resume: "s1"})
+	_, _, err := openWire(t.Context(), &Config{Handshake: 10 * time.Second}, s.url, Hello{Resume: "s1"})
 	if Code(err) != "bad_token" {
 		t.Errorf("refused hello = %v, want code bad_token", err)
 	}

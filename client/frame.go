@@ -27,21 +27,22 @@ const (
 // buffer and hold until the callback that got it returns. Fields that the type
 // of frame doesn't have are zero.
 type Frame struct {
-	Type  int
-	Room  uint32 // the room's number on this connection
-	Ref   uint64 // join, leave, list: the client's own reference
-	N     uint64 // reply: number of the command; notice: number commands go on from
-	Epoch uint64 // notice
-	Seq   uint64 // message, private, presence, notice
-	Count uint64 // private, notice
-	Ver   uint64 // state, patch
-	Size  int    // presence: number of members now
-	Time  int64  // pong: the edge's clock, ms since 1970; bye: retry, ms
-	Event []byte // message, private; notice: which
+	Type   int
+	Room   uint32 // the room's number on this connection
+	Ref    uint64 // join, leave, list: the client's own reference
+	N      uint64 // reply: number of the command; notice: number commands go on from
+	Epoch  uint64 // notice
+	Seq    uint64 // message, private, presence, notice
+	Count  uint64 // private, notice
+	Ver    uint64 // state, patch
+	Size   int    // presence, notice: number of members now
+	Member uint32 // notice: the seat's number from here on
+	Time   int64  // pong: the edge's clock, ms since 1970; bye: retry, ms
+	Event  []byte // message, private; notice: which
 
 	// Data is raw msgpack: a message's data, a reply's result, a state, a patch,
-	// a welcome's or joined's map, the list of rooms; in a presence frame the
-	// four lists one after the other, as far as they were sent.
+	// a welcome's or joined's map, the list of rooms, a notice's members; in a
+	// presence frame the four lists one after the other, as far as they were sent.
 	Data []byte
 
 	Code    []byte // refusals, error, left and bye; empty means success
@@ -102,6 +103,7 @@ func (f *Frame) read(e *elements) {
 	case FrameNotice:
 		f.Room, f.Event = uint32(e.uint()), e.bytes()
 		f.Epoch, f.Seq, f.Count, f.N = e.uint(), e.uint(), e.uint(), e.uint()
+		f.Member, f.Size, f.Data = uint32(e.uint()), int(e.uint()), e.raw()
 	case FrameBye:
 		f.Code, f.Message, f.Time = e.bytes(), e.bytes(), e.int()
 	}

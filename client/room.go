@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
@@ -22,6 +23,9 @@ type Events struct {
 	State func(state []byte, ver uint64)
 	// Notice is called with "paused", "resumed" and "reset", see PROTOCOL.md.
 	Notice func(notice string)
+	// Reset is called after Notice("reset"): the room went back or began anew.
+	// Positions and members go on from those of j; what came between is gone.
+	Reset func(j Joined)
 	// Refused is called with what the server has against a Send.
 	Refused func(err error)
 	// Left is called once, last: the seat is gone, or the client ended.
@@ -69,7 +73,10 @@ type Room struct {
 	state    []byte
 	stateful bool // state is that of pos.Ver
 	leaving  bool
-	err      error // set when gone is closed
+	again    *time.Timer // until it fires, commands wait; nil: they don't
+	attempts int         // in a row that did not get a command or a join through
+	taken    uint64      // number up to which joined or reset said that the room has all
+	err      error       // set when gone is closed
 }
 
 // A call is a numbered command without a reply.
@@ -116,6 +123,22 @@ func (r *Room) State() []byte {
 // A refusal is an *Error. When ctx ends first, the command may still happen.
 // At most 64 calls of a room can wait at a time; more get ErrTooMany.
 func (r *Room) Call(ctx context.Context, event string, data any) (Data, error) {
+	p, err := r.Begin(event, data)
+	if err != nil {
+		return nil, err
+	}
+	return p.Wait(ctx)
+}
+
+// A Pending is a command whose reply may not have come yet.
+type Pending struct {
+	event string
+	reply chan answer
+}
+
+// Begin sends a command as Call does, but leaves waiting for its reply to the
+// caller: commands happen in the order in which they were begun.
+func (r *Room) Begin(event string, data any) (*Pending, error) {
 	raw, err := msgpack.Marshal(data)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", event, err)
@@ -124,14 +147,19 @@ func (r *Room) Call(ctx context.Context, event string, data any) (Data, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", event, err)
 	}
+	return &Pending{event, reply}, nil
+}
+
+// Wait returns the reply, as Call does. It can be called once.
+func (p *Pending) Wait(ctx context.Context) (Data, error) {
 	select {
-	case a := <-reply:
+	case a := <-p.reply:
 		if a.err != nil {
-			return nil, fmt.Errorf("%s: %w", event, a.err)
+			return nil, fmt.Errorf("%s: %w", p.event, a.err)
 		}
 		return a.data, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%s: %w", event, ctx.Err())
+		return nil, fmt.Errorf("%s: %w", p.event, ctx.Err())
 	}
 }
 
@@ -154,7 +182,7 @@ func (r *Room) begin(event string, data []byte) (chan answer, error) {
 // transmit sends a numbered command if the room is joined; otherwise it will be
 // sent when it is. c.mu is held.
 func (r *Room) transmit(w *call) {
-	if r.number != 0 && r.c.link != nil {
+	if r.number != 0 && r.c.link != nil && r.again == nil {
 		r.c.link.push(AppendSend(nil, r.number, w.n, w.event, w.data, r.waiting[0].n-1))
 	}
 }
@@ -225,6 +253,7 @@ func (r *Room) end(err error) {
 	delete(r.c.rooms, r)
 	delete(r.c.numbers, r.number)
 	r.number = 0
+	r.hurry()
 	for _, w := range r.waiting {
 		w.reply <- answer{err: err}
 	}
@@ -242,6 +271,10 @@ func (c *Client) joinedFrame(r *Room, f *Frame) (callback func()) {
 	var j Joined
 	if err == nil {
 		j, err = ParseJoined(f.Data)
+	}
+	if r.seated && passing[Code(err)] {
+		r.later(func() { c.sendJoin(r) })
+		return nil
 	}
 	if err != nil {
 		r.end(err)
@@ -271,18 +304,13 @@ func (c *Client) joinedFrame(r *Room, f *Frame) (callback func()) {
 
 // take moves the room to where joined says it is.
 func (r *Room) take(j *Joined) {
-	if !j.Resumed {
-		// A first join may have calls waiting for it; a new seat after another
-		// cannot answer those of the old.
-		if r.member != 0 {
-			r.abandon()
-		}
-		r.n = j.N + uint64(len(r.waiting))
-		for i, w := range r.waiting {
-			w.n = j.N + uint64(i) + 1
-		}
+	// A first join may have calls waiting for it; a new seat after another
+	// cannot answer those of the old.
+	if !j.Resumed && r.member != 0 {
+		r.abandon()
 	}
-	r.seated = true
+	r.renumber(j.N)
+	r.seated, r.attempts = true, 0
 	r.number, r.member, r.id, r.pos = j.Room, j.Member, j.ID, j.Position
 	if len(j.State) > 0 {
 		r.state, r.stateful = slices.Clone(j.State), true
@@ -359,6 +387,11 @@ func (r *Room) replied(f *Frame) {
 		if w.n != f.N {
 			continue
 		}
+		if r.notTaken(f) {
+			r.sendLater(i == 0 && string(f.Code) == "out_of_order")
+			return
+		}
+		r.attempts = 0
 		r.waiting = slices.Delete(r.waiting, i, i+1)
 		w.reply <- answer{data: slices.Clone(f.Data), err: f.Err()}
 		return
@@ -391,14 +424,30 @@ func (r *Room) update(f *Frame) (callback func()) {
 
 func (r *Room) notice(f *Frame) (callback func()) {
 	notice := string(f.Event)
-	if notice == "reset" {
+	reset := notice == "reset"
+	var j Joined
+	switch {
+	case reset:
 		r.pos = Position{Epoch: f.Epoch, Seq: f.Seq, Count: f.Count}
 		r.stateful = false
 		r.abandon()
-		r.n = f.N
+		r.n, r.taken = f.N, f.N
+		if f.Member != 0 {
+			r.member = f.Member
+		}
+		j = Joined{
+			Room: r.number, Kind: r.kind, ID: r.id, Member: r.member, Position: r.pos, N: f.N,
+			Size: f.Size, Members: slices.Clone(f.Data), Resumed: true,
+		}
+	case f.Epoch != 0:
+		r.pos.Epoch = f.Epoch
 	}
-	if r.events.Notice == nil {
-		return nil
+	return func() {
+		if r.events.Notice != nil {
+			r.events.Notice(notice)
+		}
+		if reset && r.events.Reset != nil {
+			r.events.Reset(j)
+		}
 	}
-	return func() { r.events.Notice(notice) }
 }

@@ -55,6 +55,7 @@ func (c *Client) lost(err error) (over bool) {
 	clear(c.joins)
 	for r := range c.rooms {
 		r.number = 0
+		r.hurry()
 	}
 	for _, wait := range c.lists {
 		offer(wait, answer{err: ErrNotConnected})
@@ -84,9 +85,10 @@ func (c *Client) comeBack(err error) (*wire, error) {
 		c.mu.Lock()
 		h := Hello{Resume: c.welcome.Resume}
 		c.mu.Unlock()
-		w, welcome, err := openWire(c.ctx, &c.cfg, h)
+		url := c.next()
+		w, welcome, err := openWire(c.ctx, &c.cfg, url, h)
 		if Code(err) == "bad_token" { // the session is forgotten: begin a new one
-			w, welcome, err = openWire(c.ctx, &c.cfg, Hello{User: c.cfg.User, Token: c.cfg.Token})
+			w, welcome, err = openWire(c.ctx, &c.cfg, url, Hello{User: c.cfg.User, Token: c.cfg.Token})
 		}
 		if err == nil {
 			c.adopt(w, welcome)

@@ -34,6 +34,7 @@ type testServer struct {
 	deaf     bool // commands are applied, but nothing is sent any more
 	forget   bool // rooms forget their history: nobody is recovered
 	refuse   bool // resume tokens are refused
+	away     int  // so many commands and joins are refused as unavailable
 }
 
 type testConn struct {
@@ -230,6 +231,11 @@ func (s *testServer) join(c *testConn, f []msgpack.RawMessage) {
 		s.send(c, []any{FrameJoin, ref, nil, []any{"room_full", "every seat is taken"}})
 		return
 	}
+	if s.away > 0 {
+		s.away--
+		s.send(c, []any{FrameJoin, ref, nil, []any{"unavailable", "no worker"}})
+		return
+	}
 	key := kind + "." + id
 	room := s.rooms[key]
 	if room == nil {
@@ -271,8 +277,16 @@ func (s *testServer) join(c *testConn, f []msgpack.RawMessage) {
 
 func (s *testServer) command(seat *testSeat, f []msgpack.RawMessage) {
 	n, event := decode[uint64](f, 2), decode[string](f, 3)
-	if n > 0 && n <= seat.n {
+	switch {
+	case n > 0 && n <= seat.n:
 		s.send(seat.conn, []any{FrameSend, seat.number, n, seat.replies[n]})
+		return
+	case n > seat.n+1:
+		s.send(seat.conn, []any{FrameSend, seat.number, n, nil, []any{"out_of_order", ""}})
+		return
+	case n > 0 && s.away > 0:
+		s.away--
+		s.send(seat.conn, []any{FrameSend, seat.number, n, nil, []any{"unavailable", "no worker"}})
 		return
 	}
 	if n > 0 {
@@ -301,6 +315,10 @@ func (s *testServer) command(seat *testSeat, f []msgpack.RawMessage) {
 	case "skip": // a broadcast that nobody gets: a gap
 		room.seq++
 		room.history = append(room.history, []any{room.seq, "cast", data})
+	case "reset": // the room begins anew, with nothing taken in
+		room.seq, room.history, seat.n = 0, nil, 0
+		s.send(seat.conn, []any{FrameNotice, seat.number, "reset", 2, 0, 0, 0, 9, 1, []any{[]any{9, "Ann", false}}})
+		return
 	case "fail":
 		s.send(seat.conn, []any{FrameSend, seat.number, n, nil, []any{"bad_data", "not like that"}})
 		return

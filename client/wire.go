@@ -32,12 +32,12 @@ type wire struct {
 	writer  sync.WaitGroup
 }
 
-// openWire connects, says hello and waits for the welcome.
-func openWire(ctx context.Context, cfg *Config, h Hello) (*wire, Welcome, error) {
+// openWire connects to url, says hello and waits for the welcome.
+func openWire(ctx context.Context, cfg *Config, url string, h Hello) (*wire, Welcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.Handshake)
 	defer cancel()
 	d := ws.Dialer{Protocols: []string{ProtocolMsgpack}, TLSConfig: cfg.TLS, NetDial: cfg.NetDial}
-	conn, br, hs, err := d.Dial(ctx, cfg.URL)
+	conn, br, hs, err := d.Dial(ctx, url)
 	if err != nil {
 		return nil, Welcome{}, err
 	}

@@ -47,10 +47,22 @@
 // A command goes to the room's subject. If nobody listens there NATS says so at
 // once, and the loop has a worker open the room and joins every member again
 // from its place ([bus.OpJoin] with Since). The same happens when the output
-// shows a gap, when it comes from a newer owner, and after NATS was away: one
-// mechanism for all. Meanwhile commands with a number wait and are sent again
+// shows a gap, when it comes from a newer owner, when a new owner announces
+// itself to all edges (the old one may hang, and then nothing else would tell),
+// and after NATS was away: one mechanism for all. Meanwhile commands with a number wait and are sent again
 // in order afterwards; the room knows the numbers and runs each once. Members
 // hear "paused", and then "resumed" (nothing was lost) or "reset".
+//
+// One command that finds no owner has all nodes asked whether they live
+// ([bus.Nodes]). When that shows that a worker is gone, every room here is asked
+// for its owner, so that those without traffic are back as soon as the others;
+// and requests to open a room, which may have gone to the dead worker, are made
+// again. Opening a room that nobody can open yet is tried after 12 to 25 ms,
+// then after twice as long, up to two seconds.
+//
+// A worker may take this edge for lost while it lives, and its members for away:
+// when the two hear of each other again all members join again, within bounds
+// (2,000 in 10 ms and loop), as they do after NATS was away.
 //
 // # What you can rely on
 //

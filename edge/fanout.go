@@ -112,6 +112,15 @@ func (lp *sessions) output(b []byte) {
 func (lp *sessions) follow(r *room, o *bus.Output) {
 	switch {
 	case o.Epoch > r.epoch:
+		if !r.opened && (r.epoch != 0 || !o.More()) {
+			// Who waits to be let in has asked the old owner, for all we know. The
+			// first that is heard of a room is no reason to ask again, unless it is
+			// an announcement: more often than not it is the answer.
+			for _, m := range r.entering {
+				m.entry.sent = false
+			}
+		}
+		r.opened = false
 		if r.epoch != 0 {
 			lp.publish(r) // what it was meant for is gone, but nothing for the new owner may be among it
 			lp.gap(r)

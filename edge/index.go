@@ -21,6 +21,8 @@ type room struct {
 	phase   phase
 	retries uint8  // openings in a row that led to nothing
 	try     uint8  // +1 each time the owner is lost; part of nr, so that late answers are told apart
+	listed  bool   // in sessions.retries
+	opened  bool   // a worker has said that the room is open, and has not been heard as its owner yet
 	again   uint32 // roomWaiting: loop's milliseconds when to open it
 	no      uint64 // names the room on this loop, for clients too
 
@@ -94,6 +96,7 @@ type membership struct {
 	member  uint32 // its number in the room, 0 before the first answer
 	skipped uint32 // commands just above taken that were refused here
 	special int32  // index in fan.specials; valid with memberSpecial
+	lostAt  uint32 // loop's milliseconds; valid with memberDisowned
 	flags   memberFlags
 }
 
@@ -106,7 +109,7 @@ const (
 	memberSpecial                          // the envelope at hand has something for it alone
 	memberPaused                           // was told that the room paused
 	memberLeaving                          // has asked to leave: sends nothing any more
-	memberDisowned                         // the room said that it is no member
+	memberDisowned                         // the room said that it is no member, at lostAt
 )
 
 func (m *membership) session() *session { return m.c.user.(*session) }
@@ -165,9 +168,6 @@ func (lp *sessions) tidy(r *room) {
 	}
 	delete(lp.rooms, r.key())
 	delete(lp.byNo, r.no)
-	if r.phase == roomWaiting {
-		lp.retries = slices.DeleteFunc(lp.retries, func(x *room) bool { return x == r })
-	}
 }
 
 // add puts a new membership on its session's list.

@@ -20,6 +20,7 @@ type entry struct {
 	options []byte
 	since   bus.Position
 	resume  bool  // since is given
+	again   bool  // the room has said that it does not know the member
 	any     bool  // the client named no id
 	tries   uint8 // any: how often no room was found, or a full one
 	asking  bool  // any: a worker is asked for a room
@@ -143,7 +144,8 @@ func (lp *sessions) reenter(m *membership) {
 
 // disowned reports whether an answer says that the room has lost m: it took this
 // edge for dead. Then m goes back in, and what it asked is sent again, instead
-// of the client hearing of it. A second such answer is believed.
+// of the client hearing of it. A second such answer soon after is believed: it
+// may be the kind's own.
 func (lp *sessions) disowned(m *membership, it *bus.Item) bool {
 	switch {
 	case it.Code != bus.NotJoined:
@@ -153,17 +155,21 @@ func (lp *sessions) disowned(m *membership, it *bus.Item) bool {
 		return false
 	case m.flags&memberEntering != 0:
 		return true
-	case m.flags&memberDisowned != 0:
+	case m.flags&memberDisowned != 0 && !lp.after(m.lostAt+disownedFor):
 		return false
 	}
 	m.flags |= memberDisowned
+	m.lostAt = lp.l.ms
 	lp.counts.gaps++
 	lp.special(m) // what is for all is not missing
 	lp.finishSpecial(m)
 	lp.reenter(m)
+	m.entry.again = true
 	lp.sendJoin(m)
 	return true
 }
+
+const disownedFor = 3000 // milliseconds
 
 // reenterAll is reenter for everyone who follows r's output; it reports
 // whether there is anyone.
@@ -189,7 +195,7 @@ func (lp *sessions) reenterAll(r *room) bool {
 // joined takes ItemJoined.
 func (lp *sessions) joined(r *room, it *bus.Item) {
 	lp.alive(r)
-	r.owner = r.epoch
+	r.owner, r.opened = r.epoch, false
 	m := r.entering[it.Session]
 	if m == nil || m.entry.ref != it.Ref {
 		there := r.find(it.To)
@@ -204,6 +210,9 @@ func (lp *sessions) joined(r *room, it *bus.Item) {
 		lp.reseat(m, it.To)
 	}
 	lp.endEntry(m)
+	if !asked.again {
+		m.flags &^= memberDisowned
+	}
 	m.count = it.Joined.At.Count
 	if fresh || !it.Joined.Recovered {
 		m.taken, m.skipped = it.Joined.N, 0

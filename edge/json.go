@@ -12,8 +12,7 @@ const jsonName = "roomd.v1.json"
 // A jsonProtocol serves one loop: it keeps what it has translated last.
 type jsonProtocol struct{ native []byte }
 
-func (*jsonProtocol) name() string { return jsonName }
-func (*jsonProtocol) text() bool   { return true }
+func (*jsonProtocol) text() bool { return true }
 
 func (p *jsonProtocol) next(b []byte, f *frame) (rest []byte, err error) {
 	r := jsonReader{b: b, out: p.native[:0]}

@@ -58,6 +58,10 @@ type loop struct {
 	reliefAt   int // page of the slab where somebody greedy was last looked for
 	nextSecond time.Time
 
+	alarm   *time.Timer // for wakeAt
+	alarmAt uint32      // valid with alarmed
+	alarmed bool
+
 	control  chan func()
 	stop     chan struct{} // closed by the transport: drain and end
 	done     chan struct{} // closed by the loop: it has ended
@@ -91,6 +95,8 @@ func newLoop(t *transport, index int, poll *poller) *loop {
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
 	}
+	l.alarm = time.NewTimer(time.Hour)
+	l.alarm.Stop()
 	l.setTimes()
 	l.halfOpen.init(t.cfg.MaxHalfOpen)
 	l.initUpgrader()
@@ -116,6 +122,7 @@ func (l *loop) run() {
 	defer close(l.done)
 	defer l.poll.close()
 	defer l.publish()
+	defer l.alarm.Stop()
 	ticks := time.NewTicker(l.cfg.sweepEvery() / sweepParts)
 	defer ticks.Stop()
 	stop, closing := l.stop, false
@@ -132,6 +139,9 @@ func (l *loop) run() {
 			fn()
 		case <-l.more():
 			l.begin()
+		case <-l.alarm.C:
+			l.begin()
+			l.alarmed = false
 		case <-ticks.C:
 			l.begin()
 			l.sweep()
@@ -146,8 +156,17 @@ func (l *loop) run() {
 		l.takeMore()
 		l.end()
 		closing = closing || l.drained()
-		l.pace.rest(stop)
+		l.stats.paused += l.pace.rest(stop)
 	}
+}
+
+// wakeAt makes sure that there is a turn soon after the loop's clock shows ms.
+func (l *loop) wakeAt(ms uint32) {
+	if l.alarmed && int32(ms-l.alarmAt) >= 0 {
+		return
+	}
+	l.alarmed, l.alarmAt = true, ms
+	l.alarm.Reset(time.Duration(max(int32(ms-l.ms), 0)+1) * time.Millisecond)
 }
 
 func (l *loop) setTimes() {

@@ -202,6 +202,7 @@ var (
 	descIdle        = desc("idle_closes_total", "Conns closed as idle.")
 	descOverloads   = desc("overload_closes_total", "Conns closed for want of buffer space.")
 	descPings       = desc("pings_total", "Pings sent.")
+	descPause       = desc("pause_seconds_total", "Time that loops waited between turns as the process was short of CPU.")
 	descTurns       = desc("turn_seconds", "How long a loop's turns took, without the writes at their end.")
 )
 
@@ -229,6 +230,7 @@ func (s *Server) Collect(out chan<- prometheus.Metric) {
 	}
 	s.collectGauges(&c, &t, gauge)
 	collectTransport(&t, total)
+	out <- prometheus.MustNewConstMetric(descPause, prometheus.CounterValue, t.paused.Seconds())
 	for i, v := range c.refused {
 		total(descRefused, v, append(codes[:], "other")[i])
 	}

@@ -10,7 +10,6 @@ const nativeName = "roomd.v1.msgpack"
 
 type nativeProtocol struct{}
 
-func (nativeProtocol) name() string                            { return nativeName }
 func (nativeProtocol) text() bool                              { return false }
 func (nativeProtocol) add(payload, native []byte) []byte       { return append(payload, native...) }
 func (nativeProtocol) next(b []byte, f *frame) ([]byte, error) { return parseFrame(b, f) }

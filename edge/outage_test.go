@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -83,7 +84,11 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	a.want(fmt.Sprintf(`[7,%d,1,"m",1]`, j.Room))
 	a.send(`[2,9,"chat","*"]`, fmt.Sprintf(`[4,%d,1,"e"]`, j.Room))
 	r.command(bus.OpSend)
-	onLoop(t, sc.s, func(lp *sessions) { lp.publishCounts() })
+	onLoop(t, sc.s, func(lp *sessions) {
+		lp.publishCounts()
+		lp.l.stats.paused = 1500 * time.Millisecond
+		lp.l.publish()
+	})
 	got := map[string]float64{}
 	families, err := registry.Gather()
 	if err != nil {
@@ -102,6 +107,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		"roomd_edge_sessions": 2, "roomd_edge_memberships": 2, "roomd_edge_rooms": 1, "roomd_edge_joins_total": 2,
 		"roomd_edge_commands_in_flight": 1, "roomd_edge_refused_total,bad_name": 1, "roomd_edge_limit,rooms_per_conn": 32,
 		"roomd_edge_deliveries_total": 4, "roomd_edge_commands_total": 1,
+		"roomd_edge_pause_seconds_total": 1.5,
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %v, want %v", name, got[name], want)

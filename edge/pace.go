@@ -57,10 +57,11 @@ func nextPause(pause time.Duration, share float64) time.Duration {
 	return pause
 }
 
-// rest waits until the next turn may begin, or stop is closed.
-func (p *pace) rest(stop <-chan struct{}) {
+// rest waits until the next turn may begin, or stop is closed, and returns how
+// long it was meant to take.
+func (p *pace) rest(stop <-chan struct{}) time.Duration {
 	if p.pause == 0 {
-		return
+		return 0
 	}
 	if p.timer == nil {
 		p.timer = time.NewTimer(p.pause)
@@ -71,6 +72,7 @@ func (p *pace) rest(stop <-chan struct{}) {
 	case <-p.timer.C:
 	case <-stop:
 	}
+	return p.pause
 }
 
 // processTime is what the process has used of CPUs since it began.

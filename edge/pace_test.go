@@ -30,7 +30,9 @@ func TestPausesEndWhenTheLoopIsToStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		p := pace{pause: maxPause}
-		p.rest(make(chan struct{}))
+		if counted := p.rest(make(chan struct{})); counted != maxPause {
+			t.Errorf("counted %v, want %v", counted, maxPause)
+		}
 		if took := time.Since(began); took != maxPause {
 			t.Errorf("rested %v, want %v", took, maxPause)
 		}

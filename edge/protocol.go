@@ -13,9 +13,6 @@ import (
 // The native encoding (native.go) is also the form in which frames for clients
 // are made, once for all members of a room; other protocols translate it.
 type protocol interface {
-	// name is the WebSocket subprotocol.
-	name() string
-
 	// text says whether messages are text, and otherwise binary.
 	text() bool
 

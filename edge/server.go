@@ -24,6 +24,7 @@ type Server struct {
 	t        *transport    // likewise
 	sessions []*sessions   // one of each loop; likewise
 
+	nodes *bus.Nodes
 	auths chan authRequest // to the goroutines that run Config.Auth
 	kinds kinds
 	ran   atomic.Bool
@@ -38,10 +39,13 @@ func New(conn *bus.Conn, cfg Config) (*Server, error) {
 	if cfg, err = cfg.withDefaults(); err != nil {
 		return nil, err
 	}
-	return &Server{
+	s := &Server{
 		conn: conn, cfg: cfg, ready: make(chan struct{}),
 		auths: make(chan authRequest, authQueue),
-	}, nil
+	}
+	s.nodes = bus.NewNodes(conn, "edge", s.load, s.lostNode)
+	s.nodes.OnMissed(func() { s.each((*sessions).takenForLost) })
+	return s, nil
 }
 
 // Ready is closed when clients are served.
@@ -86,14 +90,13 @@ func (s *Server) Run(ctx context.Context) error {
 	defer auths.Wait()
 	defer stopAuth()
 
-	nodes := bus.NewNodes(s.conn, "edge", s.load, s.lostNode)
 	var beating sync.WaitGroup
 	var beatErr error
 	beatCtx, stopBeating := context.WithCancel(context.WithoutCancel(ctx))
 	ctx, fail := context.WithCancel(ctx)
 	beating.Go(func() {
 		defer fail()
-		beatErr = nodes.Run(beatCtx)
+		beatErr = s.nodes.Run(beatCtx)
 	})
 	close(s.ready)
 	err = t.serve(ctx, func(l *loop) hooks { return s.sessions[l.index] })
@@ -114,15 +117,20 @@ func (s *Server) load() uint64 { return uint64(max(0, s.t.open.Load())) }
 // lostNode looks, when a worker is gone, whether rooms still have their owners:
 // one that nobody sends a command to would not be missed.
 func (s *Server) lostNode(node bus.Node) {
-	if node.Role != "worker" {
-		return
-	}
-	for _, lp := range s.sessions {
-		lp.l.do(lp.lostWorker)
+	if node.Role == "worker" {
+		s.each((*sessions).lostWorker)
 	}
 }
 
-// prepare makes each loop's sessions and subscribes to what rooms send them.
+// each has every loop run f, soon.
+func (s *Server) each(f func(*sessions)) {
+	for _, lp := range s.sessions {
+		lp.l.do(func() { f(lp) })
+	}
+}
+
+// prepare makes each loop's sessions and subscribes to what rooms send them:
+// each alone, and all edges when they have a new owner.
 func (s *Server) prepare(ctx context.Context) (stop func(), err error) {
 	var stops []func()
 	stop = func() {
@@ -135,25 +143,24 @@ func (s *Server) prepare(ctx context.Context) (stop func(), err error) {
 		lp := newSessions(s, l)
 		s.sessions = append(s.sessions, lp)
 		envelopes := make(chan *bus.Msg, s.cfg.EnvelopeQueue)
-		sub, err := s.conn.Subscribe(subjects.Loop(lp.addr), "", envelopes)
-		if err != nil {
-			stop()
-			return nil, fmt.Errorf("edge loop %s: %w", lp.addr, err)
+		for _, subject := range []string{subjects.Loop(lp.addr), lp.announce} {
+			sub, err := s.conn.Subscribe(subject, "", envelopes) // both in one channel, so that a room's order holds
+			if err != nil {
+				stop()
+				return nil, fmt.Errorf("edge loop %s: %w", lp.addr, err)
+			}
+			// An error means that the connection is closed, and the subscription with it.
+			stops = append(stops, func() { _ = sub.Unsubscribe() })
 		}
 		l.bus = envelopes
-		// An error means that the connection is closed, and the subscription with it.
-		stops = append(stops, func() { _ = sub.Unsubscribe() })
 	}
 	if err := s.conn.Flush(ctx); err != nil {
 		stop()
 		return nil, fmt.Errorf("edge: subscribe: %w", err)
 	}
 	stops = append(stops, s.conn.OnChange(func(connected bool) {
-		if !connected {
-			return
-		}
-		for _, lp := range s.sessions {
-			lp.l.do(lp.reconnected)
+		if connected {
+			s.each((*sessions).reconnected)
 		}
 	}))
 	return stop, nil

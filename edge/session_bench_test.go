@@ -23,7 +23,8 @@ func newBench(b *testing.B) *sessions {
 		b.Fatal(err)
 	}
 	b.Cleanup(t.abandon)
-	s := &Server{conn: openBus(b), cfg: t.cfg}
+	conn := openBus(b)
+	s := &Server{conn: conn, cfg: t.cfg, nodes: bus.NewNodes(conn, "edge", nil, nil)}
 	return newSessions(s, t.loops[0])
 }
 

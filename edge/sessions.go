@@ -17,6 +17,7 @@ type sessions struct {
 	subjects bus.Subjects
 	addr     bus.Address
 	out      string // where rooms send to addr
+	announce string // where rooms tell all edges of their new owners
 
 	protocols []protocol // as conn.protocol counts them
 	tokens    *tokens
@@ -34,10 +35,16 @@ type sessions struct {
 	entries  []*entry               // members on their way in
 	stale    map[*membership]uint32 // members that missed a patch, and when the state was asked for
 	leaving  map[*membership]leave  // members that asked to leave
-	retries  []*room                // rooms to be opened again later
+	retries  []*room                // rooms to be opened again later; some may have no need any more
+	retryAt  uint32                 // loop's milliseconds when the first of them is due
+	doubted  []uint64               // numbers of rooms whose members are to go back in
+	doubtAt  uint32                 // loop's milliseconds when to go on with them
+	missing  bool                   // a worker took this edge for lost, and all rooms will be doubted
+	missedAt uint32                 // loop's milliseconds when
 	aways    []away                 // what rooms could not be told as NATS was gone
 	pokes    int                    // how often rooms are still to be asked for their owners
 	opens    int                    // requests out
+	asked    map[*answer]struct{}   // those of them that open a room
 	waiting  []func()               // requests that wait for their turn
 	early    []func()               // answers that came before their requests had returned
 
@@ -76,9 +83,10 @@ func newSessions(srv *Server, l *loop) *sessions {
 		held:      make(map[*session][][]byte),
 		stale:     make(map[*membership]uint32),
 		leaving:   make(map[*membership]leave),
+		asked:     make(map[*answer]struct{}),
 		wire:      make([]byte, 0, 4096),
 	}
-	lp.out = lp.subjects.Out(lp.addr)
+	lp.out, lp.announce = lp.subjects.Out(lp.addr), lp.subjects.Announce()
 	return lp
 }
 
@@ -145,7 +153,7 @@ func (lp *sessions) drained(c *conn) {
 func (lp *sessions) envelopes(in []*busMsg) {
 	lp.counts.envelopes += uint64(len(in))
 	for _, m := range in {
-		if m.Subject == lp.out {
+		if m.Subject == lp.out || m.Subject == lp.announce {
 			lp.output(m.Data)
 			continue
 		}
@@ -156,9 +164,8 @@ func (lp *sessions) envelopes(in []*busMsg) {
 }
 
 func (lp *sessions) turn(now time.Time) {
-	if len(lp.retries) > 0 {
-		lp.retry()
-	}
+	lp.retry()
+	lp.rejoin()
 	for len(lp.dirty)+len(lp.early) > 0 { // each may lead to more of the other
 		early := lp.early
 		lp.early = nil
@@ -175,7 +182,9 @@ func (lp *sessions) turn(now time.Time) {
 }
 
 func (lp *sessions) second(now time.Time) {
-	if !lp.heard.IsZero() && now.Sub(lp.heard) > pausedAfter {
+	// A loop that was away (a stopped process, a machine that sleeps) for less is
+	// sure that nobody has declared its edge lost for it.
+	if !lp.heard.IsZero() && now.Sub(lp.heard) > lp.conn.LostAfter()/5*4 {
 		lp.reconnected()
 	}
 	lp.heard = now
@@ -191,10 +200,6 @@ func (lp *sessions) second(now time.Time) {
 	}
 	lp.publishCounts()
 }
-
-// pausedAfter is how long a loop may be away (a stopped process, a machine
-// that sleeps) and still be sure that nobody has declared its edge lost.
-const pausedAfter = 2 * time.Second
 
 func (lp *sessions) draining(time.Time) {
 	spread := min(maxSpread, max(minSpread, lp.counts.sessions*spreadEach))

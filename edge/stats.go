@@ -1,5 +1,7 @@
 package edge
 
+import "time"
+
 // stats counts what a loop has done, since it began. Only the loop writes its
 // own; everyone else sees the copy it publishes with every tick.
 type stats struct {
@@ -21,13 +23,14 @@ type stats struct {
 
 	drops       uint64 // droppable sends not queued as the client was behind
 	pings       uint64
-	timeouts    uint64 // closed as idle
-	slowCloses  uint64 // closed as slow: outbox full, or stalled
-	overloads   uint64 // closed as the loop had no buffer space left
-	badFrames   uint64 // closed with 1002
-	badUTF8     uint64 // closed with 1007
-	tooBig      uint64 // closed with 1009
-	bufferBytes int64  // lent out now: outboxes and half-received messages
+	timeouts    uint64        // closed as idle
+	slowCloses  uint64        // closed as slow: outbox full, or stalled
+	overloads   uint64        // closed as the loop had no buffer space left
+	badFrames   uint64        // closed with 1002
+	badUTF8     uint64        // closed with 1007
+	tooBig      uint64        // closed with 1009
+	paused      time.Duration // between turns, for want of CPU
+	bufferBytes int64         // lent out now: outboxes and half-received messages
 }
 
 // add sums up the loops.
@@ -55,5 +58,6 @@ func (s *stats) add(o *stats) {
 	s.badFrames += o.badFrames
 	s.badUTF8 += o.badUTF8
 	s.tooBig += o.tooBig
+	s.paused += o.paused
 	s.bufferBytes += o.bufferBytes
 }

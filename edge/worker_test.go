@@ -68,7 +68,7 @@ func startWorker(t testing.TB, conn *bus.Conn, store *kv.Records, name string) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := rooms.NewWorker(own, store, rooms.Config{Log: log},
+	w, err := rooms.NewWorker(own, store, kv.OpenLogs(own, kv.Config{Memory: true}), rooms.Config{Log: log},
 		parrotKind("echo", nil),
 		parrotKind("synced", func(k *rooms.Kind) { k.Sync = time.Millisecond }),
 		parrotKind("one", func(k *rooms.Kind) { k.Seats = 1 }))

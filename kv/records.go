@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"roomd/bus"
@@ -17,10 +18,10 @@ import (
 // Why an operation on a record did not succeed. Any other error means that
 // nobody knows: the write may have happened.
 var (
-	ErrExists   = errors.New("record exists")
+	ErrExists   = errors.New("exists already")
 	ErrConflict = errors.New("record was changed by somebody else")
 	ErrNotFound = errors.New("no such record")
-	ErrTooLarge = errors.New("record is larger than NATS carries")
+	ErrTooLarge = errors.New("record is too large")
 )
 
 // Config says how records are stored. The zero Config is usable.
@@ -39,7 +40,11 @@ type Records struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
 	bucket jetstream.KeyValue
+	name   string // of the stream
 	prefix string // of the subjects: "$KV.<bucket>."
+
+	mu      sync.Mutex      // guards what follows
+	inParts map[string]bool // keys whose value is or was in pieces, as far as this process knows
 }
 
 // An Entry is a record as it is stored.
@@ -47,16 +52,17 @@ type Entry struct {
 	Value    []byte
 	Revision uint64 // grows with every write, of any key
 	Retired  bool   // written by Retire
+	Owner    string // the run that owns what the record is about; empty: nobody
 }
 
 // OpenRecords opens the bucket and creates it if need be. While JetStream is
 // not there yet (a cluster that is electing) it keeps trying until ctx ends.
 func OpenRecords(ctx context.Context, conn *bus.Conn, cfg Config) (*Records, error) {
 	if cfg.Bucket == "" {
-		cfg.Bucket = "roomd_rooms"
+		cfg.Bucket = defaultBucket
 	}
 	js := conn.JetStream()
-	stream, err := openStream(ctx, js, streamConfig(cfg))
+	stream, err := retry(ctx, js.CreateOrUpdateStream, streamConfig(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("open records %q: %w", cfg.Bucket, err)
 	}
@@ -64,17 +70,14 @@ func OpenRecords(ctx context.Context, conn *bus.Conn, cfg Config) (*Records, err
 	if err != nil {
 		return nil, fmt.Errorf("open records %q: %w", cfg.Bucket, err)
 	}
-	return &Records{js: js, stream: stream, bucket: bucket, prefix: "$KV." + cfg.Bucket + "."}, nil
+	return &Records{js: js, stream: stream, bucket: bucket,
+		name: "KV_" + cfg.Bucket, prefix: "$KV." + cfg.Bucket + ".", inParts: make(map[string]bool)}, nil
 }
 
 // streamConfig is what makes a stream a KV bucket, except that AllowDirect is
 // off: direct reads are answered by any replica, and 0.9 % of them were stale
 // right after a write.
 func streamConfig(cfg Config) jetstream.StreamConfig {
-	storage := jetstream.FileStorage
-	if cfg.Memory {
-		storage = jetstream.MemoryStorage
-	}
 	return jetstream.StreamConfig{
 		Name:              "KV_" + cfg.Bucket,
 		Subjects:          []string{"$KV." + cfg.Bucket + ".>"},
@@ -83,21 +86,32 @@ func streamConfig(cfg Config) jetstream.StreamConfig {
 		Discard:           jetstream.DiscardNew,
 		AllowRollup:       true,
 		DenyDelete:        true,
-		Storage:           storage,
+		Storage:           cfg.storage(),
 		Replicas:          max(cfg.Replicas, 1),
 	}
 }
+
+func (c Config) storage() jetstream.StorageType {
+	if c.Memory {
+		return jetstream.MemoryStorage
+	}
+	return jetstream.FileStorage
+}
+
+const defaultBucket = "roomd_rooms"
 
 const (
 	retryEvery  = 100 * time.Millisecond
 	openTimeout = 3 * time.Second // of one try
 )
 
-func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+// retry makes a stream, again and again while JetStream does not answer or says
+// that it is not there.
+func retry(ctx context.Context, do func(context.Context, jetstream.StreamConfig) (jetstream.Stream, error), cfg jetstream.StreamConfig) (jetstream.Stream, error) {
 	for {
 		// A request sent while nobody leads gets no answer, ever.
 		try, cancel := context.WithTimeout(ctx, openTimeout)
-		stream, err := js.CreateOrUpdateStream(try, cfg)
+		stream, err := do(try, cfg)
 		cancel()
 		var refused *jetstream.APIError
 		if err == nil || errors.As(err, &refused) && refused.Code < 500 {
@@ -111,10 +125,14 @@ func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Strea
 	}
 }
 
+// MaxRecord is how large the value of a record may be, in bytes.
+const MaxRecord = 16 << 20
+
 // Create writes a record that must not be there, not even retired: then it
-// returns ErrExists.
-func (s *Records) Create(ctx context.Context, key string, value []byte) (revision uint64, err error) {
-	revision, err = s.write(ctx, key, value, 0, false)
+// returns ErrExists. owner
+// is the run that owns what the record is about, empty for nobody; see Owned.
+func (s *Records) Create(ctx context.Context, key string, value []byte, owner string) (revision uint64, err error) {
+	revision, err = s.write(ctx, key, value, owner, 0, false)
 	if errors.Is(err, ErrConflict) {
 		err = fmt.Errorf("create %q: %w", key, ErrExists)
 	}
@@ -123,32 +141,65 @@ func (s *Records) Create(ctx context.Context, key string, value []byte) (revisio
 
 // Update replaces the record if revision is its last one, and returns
 // ErrConflict if it is not.
-func (s *Records) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	return s.write(ctx, key, value, revision, false)
+func (s *Records) Update(ctx context.Context, key string, value []byte, owner string, revision uint64) (uint64, error) {
+	return s.write(ctx, key, value, owner, revision, false)
 }
 
 // Retire is Update for a record whose subject is gone for now: Keys does not
 // list it, Get still returns it.
-func (s *Records) Retire(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	return s.write(ctx, key, value, revision, true)
+func (s *Records) Retire(ctx context.Context, key string, value []byte, owner string, revision uint64) (uint64, error) {
+	return s.write(ctx, key, value, owner, revision, true)
 }
 
-// NATS's headers for a deletion marker in a KV bucket.
+// Headers of a record. The first is NATS's own for a deletion marker in a KV
+// bucket.
 const (
 	operationHeader = "KV-Operation"
 	deleted         = "DEL"
+	ownerHeader     = "Roomd-Owner"
 )
 
-// write is one compare-and-set. Only code 10071 means that the revision was not
-// the last one. A cluster also refuses a lone writer with the right revision
-// now and then, with code 10164: then the entry is looked at and the write is
-// tried again.
-func (s *Records) write(ctx context.Context, key string, value []byte, revision uint64, retire bool) (uint64, error) {
+// write is one compare-and-set, of a value of any size.
+func (s *Records) write(ctx context.Context, key string, value []byte, owner string, revision uint64, retire bool) (uint64, error) {
+	if len(value) > MaxRecord {
+		return 0, fmt.Errorf("write %q: %d bytes: %w", key, len(value), ErrTooLarge)
+	}
 	msg := nats.NewMsg(s.prefix + key)
-	msg.Data = value
+	if owner != "" {
+		msg.Header.Set(ownerHeader, owner)
+	}
 	if retire {
 		msg.Header.Set(operationHeader, deleted)
 	}
+	if len(value) <= s.inline() {
+		msg.Data = value
+		written, err := s.swap(ctx, key, msg, revision)
+		if err == nil && s.hasParts(key) {
+			s.sweep(ctx, key, "", written)
+		}
+		return written, err
+	}
+	s.setParts(key, true)
+	p, err := s.writePieces(ctx, key, value)
+	if err != nil {
+		return 0, fmt.Errorf("write %q: %w", key, err)
+	}
+	msg.Header.Set(piecesHeader, p.String())
+	written, err := s.swap(ctx, key, msg, revision)
+	switch {
+	case err == nil:
+		s.sweep(ctx, key, p.generation, written)
+	case errors.Is(err, ErrConflict):
+		s.purge(ctx, key, p.generation, 0)
+	}
+	return written, err
+}
+
+// swap replaces the message of a key. Only code 10071 means that the revision
+// was not the last one. A cluster also refuses a lone writer with the right
+// revision now and then, with code 10164: then the entry is looked at and the
+// write is tried again.
+func (s *Records) swap(ctx context.Context, key string, msg *nats.Msg, revision uint64) (uint64, error) {
 	for {
 		ack, err := s.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(revision))
 		if err == nil {
@@ -168,17 +219,17 @@ func (s *Records) write(ctx context.Context, key string, value []byte, revision 
 		default:
 			return 0, fmt.Errorf("write %q: %w", key, err)
 		}
-		last, err := s.Get(ctx, key)
+		last, err := s.stream.GetLastMsgForSubject(ctx, msg.Subject)
 		switch {
-		case errors.Is(err, ErrNotFound):
-			last = Entry{}
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			last = &jetstream.RawStreamMsg{}
 		case err != nil:
 			return 0, fmt.Errorf("write %q: look again: %w", key, err)
 		}
-		if last.Revision > revision && bytes.Equal(last.Value, value) && last.Retired == retire {
-			return last.Revision, nil // it was this write, refused the second time it was proposed
+		if last.Sequence > revision && same(last, msg) {
+			return last.Sequence, nil // it was this write, refused the second time it was proposed
 		}
-		if last.Revision != revision {
+		if last.Sequence != revision {
 			return 0, fmt.Errorf("write %q: %w", key, ErrConflict)
 		}
 		select {
@@ -189,50 +240,44 @@ func (s *Records) write(ctx context.Context, key string, value []byte, revision 
 	}
 }
 
-// Get returns the last entry of a key, retired ones too, or ErrNotFound.
-func (s *Records) Get(ctx context.Context, key string) (Entry, error) {
-	msg, err := s.stream.GetLastMsgForSubject(ctx, s.prefix+key)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Entry{}, ErrNotFound
-	}
-	if err != nil {
-		return Entry{}, fmt.Errorf("read %q: %w", key, err)
-	}
-	return Entry{
-		Value:    msg.Data,
-		Revision: msg.Sequence,
-		Retired:  msg.Header.Get(operationHeader) == deleted,
-	}, nil
-}
-
-// Keys returns up to limit keys of a kind's records that are not retired, in no
-// particular order. Values are not read; still it costs a consumer, up to a few
-// milliseconds, so callers keep the result for a while.
-func (s *Records) Keys(ctx context.Context, kind string, limit int) ([]string, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	watcher, err := s.bucket.Watch(ctx, kind+".*", jetstream.IgnoreDeletes(), jetstream.MetaOnly())
-	if err != nil {
-		return nil, fmt.Errorf("list records of %q: %w", kind, err)
-	}
-	defer watcher.Stop()
-	var keys []string
-	for len(keys) < limit {
-		select {
-		case entry, ok := <-watcher.Updates():
-			if !ok {
-				return nil, fmt.Errorf("list records of %q: %w", kind, context.Cause(ctx))
-			}
-			if entry == nil {
-				return keys, nil // everything there was
-			}
-			keys = append(keys, entry.Key())
-		case <-ctx.Done():
-			return nil, fmt.Errorf("list records of %q: %w", kind, ctx.Err())
+// same reports whether a stored message is what msg writes.
+func same(stored *jetstream.RawStreamMsg, msg *nats.Msg) bool {
+	for _, header := range []string{operationHeader, ownerHeader, piecesHeader} {
+		if stored.Header.Get(header) != msg.Header.Get(header) {
+			return false
 		}
 	}
-	return keys, nil
+	return bytes.Equal(stored.Data, msg.Data)
 }
+
+// Get returns the last entry of a key, retired ones too, or ErrNotFound.
+func (s *Records) Get(ctx context.Context, key string) (Entry, error) {
+	for tries := 1; ; tries++ {
+		msg, err := s.stream.GetLastMsgForSubject(ctx, s.prefix+key)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return Entry{}, ErrNotFound
+		}
+		if err != nil {
+			return Entry{}, fmt.Errorf("read %q: %w", key, err)
+		}
+		value, err := s.valueOf(ctx, key, msg)
+		if errors.Is(err, jetstream.ErrMsgNotFound) && tries < getTries {
+			continue // it was replaced, and its pieces were removed
+		}
+		if err != nil {
+			return Entry{}, fmt.Errorf("read %q: %w", key, err)
+		}
+		return Entry{
+			Value:    value,
+			Revision: msg.Sequence,
+			Retired:  msg.Header.Get(operationHeader) == deleted,
+			Owner:    msg.Header.Get(ownerHeader),
+		}, nil
+	}
+}
+
+// getTries is how often Get begins anew because the record changed under it.
+const getTries = 10
 
 // secretBytes is the length of a Secret.
 const secretBytes = 32
@@ -246,7 +291,7 @@ func (s *Records) Secret(ctx context.Context, name string) ([]byte, error) {
 	key := "secret/" + name // no dot, so never the key of a room
 	fresh := make([]byte, secretBytes)
 	rand.Read(fresh) // never fails since Go 1.24
-	_, err := s.Create(ctx, key, fresh)
+	_, err := s.Create(ctx, key, fresh, "")
 	if err == nil {
 		return fresh, nil
 	}

@@ -21,8 +21,10 @@
 // The clients of whole rooms live on a shard: one event loop (client.Loop) on one
 // goroutine, without locks. A scenario is a workload (what clients say and make
 // of answers) and a course (connect, warm up, measure, drain). The main goroutine
-// looks into shards through their loops only. Packages: target starts and
-// measures the server, report shows the result.
+// looks into shards through their loops only. The scenarios cost and takeover put
+// these together in their own ways: cost runs two fleets by turns, takeover has a
+// cluster of processes. Packages: target starts and measures the server, cluster
+// runs many, report shows the result.
 package main
 
 import (
@@ -67,28 +69,45 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "loadtest:", err)
 		return 1
 	}
-	if verdict := t.report.Verdict(); verdict != "" {
+	if verdict := t.result().Verdict(); verdict != "" {
 		fmt.Fprintln(stderr, "loadtest:", verdict)
 		return 1
 	}
 	return 0
 }
 
+// A result is what a scenario has to show.
+type result interface {
+	JSON(io.Writer) error
+	Table(io.Writer) error
+	HTML(io.Writer) error
+	Verdict() string // what was broken, in a sentence, or ""
+}
+
+// result is the scenario's own, or the common report.
+func (t *test) result() result {
+	if t.own != nil {
+		return t.own
+	}
+	return &t.report
+}
+
 // show writes the result in the forms that were asked for.
 func (t *test) show(stdout io.Writer) error {
+	r := t.result()
 	if t.o.html != "" {
 		f, err := os.Create(t.o.html)
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(t.report.HTML(f), f.Close()); err != nil {
+		if err := errors.Join(r.HTML(f), f.Close()); err != nil {
 			return fmt.Errorf("write %s: %w", t.o.html, err)
 		}
 	}
 	if t.o.json {
-		return t.report.JSON(stdout)
+		return r.JSON(stdout)
 	}
-	return t.report.Table(stdout)
+	return r.Table(stdout)
 }
 
 // openServer finds or starts the server under test.

@@ -45,8 +45,10 @@ type member struct {
 	doubtful   uint32 // numbers up to this one may be lost without a fault, see doubt
 	unnumbered uint32 // highest number sent as a command without a reply
 	resent     uint64 // commands up to this number were sent more than once
+	forgotten  uint64 // commands up to this number were given up, and may be answered all the same
 	unanswered []command
-	waiting    []time.Duration // due, but maxInFlight holds them back
+	waiting    []held // due, but maxInFlight holds them back
+	again      bool   // unanswered commands are to be sent again soon, see postpone
 
 	attempt  int           // failed tries to come back
 	returnAt time.Duration // when the way back into the room was due to begin
@@ -61,6 +63,12 @@ type command struct {
 	n     uint64
 	event string
 	stamp stamp
+}
+
+// A held command waits for one before it to be answered.
+type held struct {
+	event string
+	due   time.Duration
 }
 
 type phase uint8
@@ -266,7 +274,16 @@ func (m *member) left(f *client.Frame) {
 }
 
 func (m *member) notice(f *client.Frame) {
-	if string(f.Event) != "reset" {
+	if w, ok := m.sh.work.(attentive); ok {
+		w.noticed(m, string(f.Event))
+	}
+	switch string(f.Event) {
+	case "resumed":
+		m.pos.Epoch = f.Epoch // positions go on
+		m.room.moved(f.Epoch)
+		return
+	case "reset":
+	default:
 		return
 	}
 	m.sh.resets++
@@ -284,6 +301,7 @@ func (m *member) forget(n uint64) {
 		m.doubtful = m.sent
 	}
 	m.unanswered = m.unanswered[:0]
+	m.forgotten = m.n
 	m.n, m.resent = n, n
 }
 
@@ -351,11 +369,14 @@ func (m *member) command(event string, due time.Duration, numbered bool) {
 			m.sh.unsent++
 			return
 		}
-		m.waiting = append(m.waiting, due)
+		m.waiting = append(m.waiting, held{event, due})
 		return
 	}
-	m.sent++
-	c := command{event: event, stamp: stamp{sender: uint32(m.place), number: m.sent, intended: due}}
+	c := command{event: event, stamp: stamp{sender: uint32(m.place), intended: due}}
+	if !asks(event) {
+		m.sent++
+		c.stamp.number = m.sent
+	}
 	if numbered {
 		m.n++
 		c.n = m.n
@@ -383,9 +404,12 @@ func (m *member) reply(f *client.Frame) {
 		}
 	}
 	if at < 0 {
-		if f.N > m.resent {
+		if f.N > m.resent && f.N > m.forgotten {
 			m.sh.v.duplicates++ // one reply too many, and not because we asked twice
 		}
+		return
+	}
+	if m.postpone(at, string(f.Code)) {
 		return
 	}
 	if at > 0 {
@@ -399,8 +423,8 @@ func (m *member) reply(f *client.Frame) {
 		m.sh.work.replied(m, c, f)
 	}
 	if len(m.waiting) > 0 {
-		due := m.waiting[0]
+		next := m.waiting[0]
 		m.waiting = m.waiting[1:]
-		m.command(c.event, due, true)
+		m.command(next.event, next.due, true)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -31,6 +32,9 @@ type options struct {
 	slow           int
 	rounds         int
 	spread         time.Duration
+	cost           costOptions
+	takeover       takeoverOptions
+	chaos          chaosOptions
 
 	warmup, length time.Duration
 	find           bool
@@ -45,7 +49,7 @@ type options struct {
 
 // broadcasts reports whether commands of this scenario become broadcasts.
 func (o *options) broadcasts() bool {
-	return o.scenario == "chat" || o.scenario == "churn" || o.scenario == "plaza"
+	return o.scenario == "chat" || o.scenario == "churn" || o.scenario == "plaza" || o.scenario == "takeover" && o.keepsBooks()
 }
 
 // timesReturns reports whether the latencies of this scenario are those of coming
@@ -59,21 +63,30 @@ type scenario struct {
 	flags      func(*options, *flag.FlagSet)
 	work       func(*shard) workload
 	run        func(*test) error
+
+	do      func(*test, context.Context) error // instead of work and run, with no server and fleet yet
+	cluster bool                               // starts its servers itself
 }
 
 var scenarios = []scenario{
-	{"idle", "chat", "connect and sit in rooms: memory per connection, connects and joins a second", idleFlags,
-		func(sh *shard) workload { return silent{sh} }, runSteady},
-	{"echo", "echo", "command → reply, through the bus and a room", echoFlags,
-		func(sh *shard) workload { return echoing{silent{sh}} }, runLoad},
-	{"chat", "echo", "messages to all members of a room", chatFlags,
-		func(sh *shard) workload { return casting{silent{sh}, sh.fleet.o.replies} }, runLoad},
-	{"plaza", "plaza", "everybody walks: state as patches at 20 Hz", plazaFlags,
-		func(sh *shard) workload { return strolling{silent{sh}} }, runLoad},
-	{"churn", "echo", "clients talk, lose their connection, leave and come back", churnFlags,
-		func(sh *shard) workload { return churning{casting{silent{sh}, true}} }, runLoad},
-	{"storm", "echo", "all clients are cut off at once and come back", stormFlags,
-		func(sh *shard) workload { return silent{sh} }, runStorm},
+	{name: "idle", kind: "chat", what: "connect and sit in rooms: memory per connection, connects and joins a second",
+		flags: idleFlags, work: func(sh *shard) workload { return silent{sh} }, run: runSteady},
+	{name: "echo", kind: "echo", what: "command → reply, through the bus and a room",
+		flags: echoFlags, work: func(sh *shard) workload { return echoing{silent{sh}} }, run: runLoad},
+	{name: "chat", kind: "echo", what: "messages to all members of a room",
+		flags: chatFlags, work: func(sh *shard) workload { return casting{silent{sh}, sh.fleet.o.replies} }, run: runLoad},
+	{name: "plaza", kind: "plaza", what: "everybody walks: state as patches at 20 Hz",
+		flags: plazaFlags, work: func(sh *shard) workload { return strolling{silent{sh}} }, run: runLoad},
+	{name: "churn", kind: "echo", what: "clients talk, lose their connection, leave and come back",
+		flags: churnFlags, work: func(sh *shard) workload { return churning{casting{silent{sh}, true}} }, run: runLoad},
+	{name: "storm", kind: "echo", what: "all clients are cut off at once and come back",
+		flags: stormFlags, work: func(sh *shard) workload { return silent{sh} }, run: runStorm},
+	{name: "cost", kind: "echo", what: "what Commit costs: echo with and without it, side by side",
+		flags: costFlags, do: doCost},
+	{name: "takeover", kind: "ledger", what: "a worker of a cluster dies, hangs or drains: how long its rooms are away",
+		flags: takeoverFlags, do: doTakeover, cluster: true},
+	{name: "chaos", kind: "ledger", what: "everything is killed, hung, drained and cut off by a seeded schedule; every promise is checked",
+		flags: chaosFlags, do: doChaos, cluster: true},
 }
 
 const usage = `loadtest puts load on a roomd server on this machine and checks every answer.
@@ -96,7 +109,7 @@ func parse(args []string, out io.Writer) (*options, *scenario, error) {
 	if len(args) == 0 || isHelp(args[0]) {
 		fmt.Fprint(out, usage)
 		for _, s := range scenarios {
-			fmt.Fprintf(out, "  %-6s %s\n", s.name, s.what)
+			fmt.Fprintf(out, "  %-8s %s\n", s.name, s.what)
 		}
 		fmt.Fprint(out, usageEnd)
 		if len(args) == 0 {
@@ -111,6 +124,9 @@ func parse(args []string, out io.Writer) (*options, *scenario, error) {
 	o := &options{scenario: s.name, kind: s.kind}
 	f := flag.NewFlagSet("loadtest "+s.name, flag.ContinueOnError)
 	f.SetOutput(io.Discard)
+	if !s.cluster {
+		serverFlags(o, f)
+	}
 	commonFlags(o, f)
 	s.flags(o, f)
 	if err := f.Parse(args[1:]); err != nil {
@@ -152,16 +168,20 @@ func names() string {
 	return strings.Join(list, ", ")
 }
 
-func commonFlags(o *options, f *flag.FlagSet) {
+// serverFlags say which server the load is for.
+func serverFlags(o *options, f *flag.FlagSet) {
 	f.StringVar(&o.url, "url", "ws://127.0.0.1:8080/ws", "where clients connect; loopback only")
 	f.StringVar(&o.admin, "admin", "http://127.0.0.1:9090", "the server's admin port, for what it used; \"\" for none")
 	f.BoolVar(&o.spawn, "spawn", false, "build and start a server for this test, and end it afterwards")
-	f.StringVar(&o.binary, "server", "", "with -spawn: a built roomd to start instead of building one")
 	f.Func("server-flags", "with -spawn: more flags for the server, separated by spaces", func(s string) error {
 		o.serverFlags = strings.Fields(s)
 		return nil
 	})
 	f.Func("server-cpus", "with -spawn: cores of the server, as 0 or 0,2 or 0-3", cpuList(&o.serverCPUs))
+}
+
+func commonFlags(o *options, f *flag.FlagSet) {
+	f.StringVar(&o.binary, "server", "", "when a server is started: a built roomd to start instead of building one")
 	f.Func("client-cpus", "cores of the load generator", cpuList(&o.clientCPUs))
 	f.DurationVar(&o.length, "for", 10*time.Second, "how long to measure")
 	f.DurationVar(&o.warmup, "warmup", 2*time.Second, "how long to run before measuring")
@@ -229,6 +249,20 @@ func (o *options) check() error {
 	}
 	if o.members > 0 {
 		o.rooms = (o.clients + o.members - 1) / o.members
+	}
+	switch o.scenario {
+	case "cost":
+		if err := o.checkCost(); err != nil {
+			return err
+		}
+	case "takeover":
+		if err := o.checkTakeover(); err != nil {
+			return err
+		}
+	case "chaos":
+		if err := o.checkChaos(); err != nil {
+			return err
+		}
 	}
 	steady := o.scenario == "idle" || o.scenario == "storm"
 	switch {

@@ -19,6 +19,19 @@ func TestIssueCommandLineIsUnderstood(t *testing.T) {
 	}
 }
 
+func TestProbesSetTheRateOfCommands(t *testing.T) {
+	for line, want := range map[string]float64{
+		"takeover -rooms 200 -probe 50ms -rate 1000":                 4000,
+		"takeover -rooms 200 -probe 50ms -rate 9000":                 9000,
+		"takeover -rooms 10000 -clients 10000 -probe 0s -rate 2000":  2000,
+		"takeover -rooms 10 -clients 10 -probe 20ms -rate 0 -nats 3": 500,
+	} {
+		if o, _, err := parse(strings.Fields(line), io.Discard); err != nil || o.rate != want {
+			t.Errorf("loadtest %s: rate %v, %v; want %v", line, o.rate, err, want)
+		}
+	}
+}
+
 func TestWrongCommandLinesAreExplained(t *testing.T) {
 	for line, word := range map[string]string{
 		"":                                 "idle, echo, chat",
@@ -41,6 +54,20 @@ func TestWrongCommandLinesAreExplained(t *testing.T) {
 		"idle -clients 0":                  "-clients",
 		"plaza -clients 10 -rooms 0":       "-rooms",
 		"churn -rate 99999999 -clients 60": "-rate",
+		"cost -rooms 1,x":                  "rooms",
+		"cost -rooms 0":                    "rooms",
+		"cost -rooms 1,2000":               "-rooms",
+		"cost -depth 65":                   "-depth",
+		"cost -rounds 0":                   "-rounds",
+		"cost -commit=":                    "-commit",
+		"takeover -fault explode":          "kill, pause or drain",
+		"takeover -workers 1":              "-workers",
+		"takeover -nats 2":                 "-nats",
+		"takeover -times 0":                "-times",
+		"takeover -probe 1us":              "-probe",
+		"takeover -rate 0 -probe 0":        "-rate",
+		"takeover -kind chat":              "-kind",
+		"takeover -spawn":                  "-spawn",
 	} {
 		_, _, err := parse(strings.Fields(line), io.Discard)
 		if !errors.Is(err, errUsage) || !strings.Contains(err.Error(), word) {
@@ -55,7 +82,11 @@ func TestHelpListsEveryFlag(t *testing.T) {
 		if _, _, err := parse([]string{s.name, "-h"}, &out); !errors.Is(err, flag.ErrHelp) {
 			t.Errorf("%s -h: %v", s.name, err)
 		}
-		for _, name := range []string{"-clients", "-spawn", "-json", "-html", "-url"} {
+		common := []string{"-clients", "-json", "-html", "-server"}
+		if !s.cluster {
+			common = append(common, "-spawn", "-url")
+		}
+		for _, name := range common {
 			if !strings.Contains(out.String(), name) {
 				t.Errorf("%s -h does not mention %s", s.name, name)
 			}

@@ -21,6 +21,7 @@ type room struct {
 	said    time.Duration // plaza: when the speech now under way was due
 	speaker *member       // plaza: whose it is; nil: nobody speaks
 	heardBy int           // plaza: how many have heard it
+	book    book          // takeover
 }
 
 // heard is one place in a room's output: a sender's command, presence, or
@@ -134,6 +135,9 @@ func (r *room) restart(epoch uint64) {
 	}
 	r.epoch = epoch
 }
+
+// moved notes that the room goes on where it was, under a new epoch.
+func (r *room) moved(epoch uint64) { r.epoch = max(r.epoch, epoch) }
 
 // missing is the number of commands sent in this room that nobody has heard, those
 // included that were refused.

@@ -58,4 +58,41 @@ func TestScenariosHoldOnTheRealServer(t *testing.T) {
 			}
 		})
 	}
+	t.Run("cost", func(t *testing.T) { costIsMeasured(t, binary) })
+	t.Run("takeover", func(t *testing.T) { takeoverLosesNothing(t, binary) })
+}
+
+// outcome runs loadtest and reads what it prints into v.
+func outcome(t *testing.T, line string, v any) {
+	t.Helper()
+	var out, errs strings.Builder
+	page := filepath.Join(t.TempDir(), "report.html")
+	code := run(strings.Fields(line+" -json -html "+page), &out, &errs)
+	if err := json.Unmarshal([]byte(out.String()), v); err != nil || code != 0 {
+		t.Fatalf("exit %d, %v:\n%s%s", code, err, errs.String(), out.String())
+	}
+	if _, err := os.Stat(page); err != nil {
+		t.Error(err)
+	}
+}
+
+func costIsMeasured(t *testing.T, binary string) {
+	var r report.Cost
+	outcome(t, "cost -clients 20 -rooms 1,5 -rounds 2 -rate 300 -warmup 100ms -for 300ms -spawn -server "+binary, &r)
+	if len(r.Costs) != 2 || r.Costs[1].Rooms != 5 || len(r.Costs[0].Rounds) != 2 {
+		t.Fatalf("%+v", r)
+	}
+	for _, c := range r.Costs {
+		if c.NonePerS < 100 || c.ComPerS < 100 || c.Ratio <= 0 || c.NoneP50 <= 0 || c.ComP50 <= 0 || c.ComCPU <= 0 {
+			t.Errorf("unlikely: %+v", c)
+		}
+	}
+}
+
+func takeoverLosesNothing(t *testing.T, binary string) {
+	var r report.Takeover
+	outcome(t, "takeover -fault kill -clients 20 -rooms 8 -rate 200 -warmup 300ms -for 3s -server "+binary, &r)
+	if r.Affected < 1 || r.Affected != r.Rounds[0].WorkerRooms || r.P50 <= 0 || r.Acked < 400 || r.AckedLost == nil {
+		t.Errorf("unlikely: %+v", r)
+	}
 }

@@ -36,6 +36,10 @@ type shard struct {
 	dialing int
 	window  window
 
+	floodUntil time.Duration // cost: replies are followed by new commands until then
+	postponed  []postponed   // takeover, by time
+	faultAt    time.Duration // takeover; 0: there was none yet
+
 	latency, recent *hdr.Histogram // of the window; since the last look
 	lag             *hdr.Histogram // how late sends left, in the window
 	updates         updates
@@ -83,6 +87,16 @@ type workload interface {
 	updated(m *member, f *client.Frame)
 }
 
+// A writer is a workload whose commands carry other data than a payload.
+type writer interface {
+	write(b []byte, m *member, c command) []byte
+}
+
+// An attentive workload wants to know of notices.
+type attentive interface {
+	noticed(m *member, notice string)
+}
+
 // A window is the steady part of a test, which is measured.
 type window struct{ from, to time.Duration }
 
@@ -125,6 +139,7 @@ func (sh *shard) tick(now time.Duration) (next time.Duration) {
 	if len(sh.timers) > 0 {
 		next = sh.timers[0].at
 	}
+	next = min(next, sh.sendAgain(now))
 	for len(sh.toDial) > 0 && sh.dialing < sh.fleet.o.dialing {
 		m := sh.toDial[0]
 		sh.toDial = sh.toDial[1:]
@@ -179,7 +194,11 @@ func (sh *shard) anyPresent() *member {
 
 // transmit puts a command with a payload on the wire.
 func (sh *shard) transmit(m *member, c command) {
-	sh.data = appendPayload(sh.data[:0], &sh.scratch, c.stamp, sh.fleet.o.size)
+	if w, ok := sh.work.(writer); ok {
+		sh.data = w.write(sh.data[:0], m, c)
+	} else {
+		sh.data = appendPayload(sh.data[:0], &sh.scratch, c.stamp, sh.fleet.o.size)
+	}
 	var acked uint64
 	if c.n > 0 {
 		acked = m.acked()

@@ -23,11 +23,23 @@ type test struct {
 	fleet    *fleet
 	progress *progress
 	report   report.Report
-	rss      int64 // of the server before anybody connected; 0: unknown
+	own      result // of scenarios with a result of their own; nil: report is it
+	rss      int64  // of the server before anybody connected; 0: unknown
 }
 
-func (t *test) do(ctx context.Context) (err error) {
-	if err := target.RoomForClients(t.o.clients); err != nil {
+func (t *test) do(ctx context.Context) error {
+	if t.s.do != nil {
+		return t.s.do(t, ctx)
+	}
+	return t.onServer(ctx, t.o.clients, func() error {
+		return t.withFleet(func() error { return t.s.run(t) })
+	})
+}
+
+// onServer finds or starts the server and has body run against it, with room for
+// so many clients.
+func (t *test) onServer(ctx context.Context, clients int, body func() error) (err error) {
+	if err := target.RoomForClients(clients); err != nil {
 		return err
 	}
 	t.progress.say("starting")
@@ -45,19 +57,24 @@ func (t *test) do(ctx context.Context) (err error) {
 	watching.Go(func() { t.watchServer(ctx, cancel) })
 	defer watching.Wait()
 	defer cancel(nil)
+	t.ctx = ctx
+	return body()
+}
+
+// withFleet connects the clients, has body run with them, and ends them.
+func (t *test) withFleet(body func() error) (err error) {
 	aim, err := client.ParseTarget(t.server.URL)
 	if err != nil {
 		return err
 	}
-	t.ctx = ctx
-	if t.fleet, err = newFleet(ctx, t.o, aim, t.s.work); err != nil {
+	if t.fleet, err = newFleet(t.ctx, t.o, aim, t.s.work); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.fleet.stop()) }()
 	if err := t.connect(); err != nil {
 		return err
 	}
-	return t.s.run(t)
+	return body()
 }
 
 // watchServer ends the test when a server that we started ends under it.
@@ -157,11 +174,16 @@ type measurement struct {
 // measure runs the workload at rate: warm-up, window, drain. The report gets the
 // figures of the last measurement.
 func (t *test) measure(rate float64, warmup, length time.Duration) (*measurement, error) {
-	m := &measurement{rate: rate, seconds: length.Seconds(), latency: newHistogram()}
 	w, err := t.begin(rate, warmup, length)
 	if err != nil {
 		return nil, err
 	}
+	return t.observe(rate, w)
+}
+
+// observe measures the window w of a load that goes on already, and drains.
+func (t *test) observe(rate float64, w window) (m *measurement, err error) {
+	m = &measurement{rate: rate, seconds: (w.to - w.from).Seconds(), latency: newHistogram()}
 	if err := t.watch(w.from, "warming up", nil); err != nil {
 		return nil, err
 	}

@@ -23,8 +23,13 @@ func (b *testBus) takeOver(t *testing.T, key string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if rec.owner != "" {
+			if err := b.logs.Seal(t.Context(), rec.owner); err != nil {
+				t.Fatal(err)
+			}
+		}
 		rec.epoch, rec.owner = rec.epoch+1, "w2-0"
-		_, err = b.store.Update(t.Context(), key, rec.append(nil), entry.Revision)
+		_, err = b.store.Update(t.Context(), key, rec.append(nil), rec.owner, entry.Revision)
 		return err == nil
 	})
 }
@@ -52,7 +57,7 @@ func TestRoomThatHearsOfALaterEpochStops(t *testing.T) { // R1, R2
 	}
 }
 
-func TestWorkerThatWasAwayGivesUpRoomsThatWereTakenOver(t *testing.T) { // R1
+func TestWorkerThatWasReplacedGivesUpItsRoomsAndGoesOnUnderANewRun(t *testing.T) { // R1
 	for name, durability := range map[string]Durability{"stored": 0, "not stored": None} {
 		t.Run(name, func(t *testing.T) {
 			b := startBus(t)
@@ -60,14 +65,21 @@ func TestWorkerThatWasAwayGivesUpRoomsThatWereTakenOver(t *testing.T) { // R1
 			kind.Durability = durability
 			w, _ := b.worker(t, "w1", Config{}, kind)
 			e := b.edge(t, "e1")
-			lost, kept := e.open("counter", "lost"), e.open("counter", "kept")
+			lost, other := e.open("counter", "lost"), e.open("counter", "other")
 			e.join(lost, "Ann")
-			m := e.join(kept, "Ann").To
+			e.join(other, "Ann")
+			old := w.own.Load()
 			b.takeOver(t, lost)
 			w.doubt("test")
-			waitFor(t, "the lost room to stop", func() bool { return w.room(lost) == nil })
-			if got := e.call(kept, m, 1, "add", nil); got.Code != "" {
-				t.Errorf("a room that was not taken over answers %q", got.Code)
+			waitFor(t, "the rooms to stop", func() bool { return w.Len() == 0 })
+			waitFor(t, "a new run", func() bool { own := w.own.Load(); return own != nil && own != old })
+			e.open("counter", "other")
+			back := e.join(other, "Ann")
+			if back.Joined.At.Epoch != 2 {
+				t.Errorf("the room that nobody took is back in epoch %d, want 2", back.Joined.At.Epoch)
+			}
+			if got := e.call(other, back.To, 1, "add", nil); got.Code != "" {
+				t.Errorf("it answers %q", got.Code)
 			}
 		})
 	}
@@ -209,14 +221,14 @@ func TestRecordThatIsTooLargeGoesWithoutReplies(t *testing.T) {
 	e := b.edge(t, "e1")
 	key := e.open("large", "a")
 	var last bus.Item
-	for i := range uint64(16) { // a reply of 0.7 MB for each member
+	for i := range uint64(30) { // a reply of 0.7 MB for each member
 		last = e.joinAs(key, bus.Command{Session: 5000 + i, User: "Ann"})
 		e.call(key, last.To, 1, "x", nil)
 	}
 	stop()
 	b.worker(t, "w1", Config{}, kind)
 	e.open("large", "a")
-	back := e.joinAs(key, bus.Command{Session: 5015, User: "Ann"})
+	back := e.joinAs(key, bus.Command{Session: 5029, User: "Ann"})
 	if back.To != last.To || back.Joined.N != 1 {
 		t.Errorf("after the restart: member %d, n %d, want %d and 1", back.To, back.Joined.N, last.To)
 	}
@@ -227,24 +239,8 @@ func TestRecordThatIsTooLargeGoesWithoutReplies(t *testing.T) {
 
 func TestLastRecordIsWrittenWhenNATSIsBack(t *testing.T) {
 	dir, addr := t.TempDir(), freeAddr(t)
-	nats := func() *bus.Conn {
-		conn, err := bus.Open(t.Context(), bus.Config{Server: bus.ServerConfig{Addr: addr, Dir: dir}, Log: quiet()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return conn
-	}
-	server := nats()
-	conn, err := bus.Open(t.Context(), bus.Config{URL: "nats://" + addr, Name: "test", Log: quiet()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	store, err := kv.OpenRecords(t.Context(), conn, kv.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &testBus{conn, store, make(map[*Worker]func())}
+	server := startNATS(t, dir, addr)
+	b := busAt(t, addr)
 	kind := counterKind()
 	kind.Durability = Interval(time.Hour)
 	w, stop := b.worker(t, "w1", Config{Drain: patience}, kind)
@@ -264,16 +260,41 @@ func TestLastRecordIsWrittenWhenNATSIsBack(t *testing.T) {
 		return families[0].GetMetric()[0].GetCounter().GetValue()
 	}
 	waitFor(t, "some tries to fail", func() bool { return failed() > 3 })
-	server = nats()
+	server = startNATS(t, dir, addr)
 	t.Cleanup(server.Close)
 	<-stopped
-	entry, err := store.Get(t.Context(), key)
+	entry, err := b.store.Get(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if rec, err := parseRecord(entry.Value); err != nil || rec.owner != "" {
 		t.Errorf("last record has owner %q, %v, want none", rec.owner, err)
 	}
+}
+
+// startNATS runs a server in this process that clients reach at addr.
+func startNATS(t *testing.T, dir, addr string) *bus.Conn {
+	t.Helper()
+	conn, err := bus.Open(t.Context(), bus.Config{Server: bus.ServerConfig{Addr: addr, Dir: dir}, Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// busAt connects to a server.
+func busAt(t *testing.T, addr string) *testBus {
+	t.Helper()
+	conn, err := bus.Open(t.Context(), bus.Config{URL: "nats://" + addr, Name: "test", Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	store, err := kv.OpenRecords(t.Context(), conn, kv.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &testBus{conn, store, kv.OpenLogs(conn, kv.Config{}), make(map[*Worker]func())}
 }
 
 func freeAddr(t *testing.T) string {

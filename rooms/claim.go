@@ -15,18 +15,19 @@ import (
 // A claim is what came out of asking for a room.
 type claim struct {
 	elsewhere bool // another worker has it
+	own       *ownership
 	epoch     uint64
 	revision  uint64
 	snapshot  []byte
-	clean     bool // the owner before released it in order
+	whole     bool // the snapshot has everything that the owner before has shown
 }
 
 // claim makes this worker the owner of a room by writing its record, unless the
 // owner that is written there has it in memory. A lost race begins anew: then
 // there is a living owner.
-func (w *Worker) claim(ctx context.Context, key string) (claim, error) {
+func (w *Worker) claim(ctx context.Context, kind *Kind, key string) (claim, error) {
 	for {
-		c, err := w.tryClaim(ctx, key)
+		c, err := w.tryClaim(ctx, kind, key)
 		if !errors.Is(err, kv.ErrConflict) && !errors.Is(err, kv.ErrExists) {
 			if err != nil && bus.AsError(err).Code == bus.Internal && !errors.Is(err, errRecord) {
 				// NATS's own errors: the store is not there now.
@@ -41,12 +42,16 @@ func (w *Worker) claim(ctx context.Context, key string) (claim, error) {
 	}
 }
 
-func (w *Worker) tryClaim(ctx context.Context, key string) (claim, error) {
-	mine := record{epoch: 1, owner: w.run}
+func (w *Worker) tryClaim(ctx context.Context, kind *Kind, key string) (claim, error) {
+	own := w.own.Load()
+	if own == nil {
+		return claim{}, bus.Errorf(bus.Unavailable, "worker was replaced and begins anew")
+	}
+	mine := record{epoch: 1, owner: own.run}
 	entry, err := w.store.Get(ctx, key)
 	if errors.Is(err, kv.ErrNotFound) {
-		revision, err := w.store.Create(ctx, key, mine.append(nil))
-		return claim{epoch: 1, revision: revision}, err
+		revision, err := w.store.Create(ctx, key, mine.append(nil), own.run)
+		return claim{own: own, epoch: 1, revision: revision}, err
 	}
 	if err != nil {
 		return claim{}, err
@@ -55,50 +60,126 @@ func (w *Worker) tryClaim(ctx context.Context, key string) (claim, error) {
 	if err != nil {
 		return claim{}, fmt.Errorf("room %q: %w", key, err)
 	}
-	if has, err := w.ownerHas(ctx, rec.owner, key); has || err != nil {
-		return claim{elsewhere: has}, err
+	entries, elsewhere, err := w.inherit(ctx, own, rec.owner, key)
+	if elsewhere || err != nil {
+		return claim{elsewhere: elsewhere}, err
 	}
 	mine.epoch = rec.epoch + 1
 	if !rec.closed {
-		mine.snapshot = rec.snapshot
+		if mine.snapshot, err = bring(kind, rec, entries); err != nil {
+			return claim{}, fmt.Errorf("room %q: %w", key, err)
+		}
 	}
-	revision, err := w.store.Update(ctx, key, mine.append(nil), entry.Revision)
+	revision, err := w.store.Update(ctx, key, mine.append(nil), own.run, entry.Revision)
+	if err == nil {
+		w.unpin(key)
+	}
 	return claim{
-		epoch: mine.epoch, revision: revision, snapshot: mine.snapshot,
-		clean: rec.owner == "" && len(mine.snapshot) > 0,
+		own: own, epoch: mine.epoch, revision: revision, snapshot: mine.snapshot,
+		whole: rec.owner == "" || kind.Durability == Commit,
 	}, err
 }
 
-// pingTimeout is how long a room's owner may take to say that it has it.
-const pingTimeout = time.Second
-
-// ownerHas asks the run of a worker that a record names whether it has the
-// room. A run that nobody answers for is dead; one that is silent may live.
-func (w *Worker) ownerHas(ctx context.Context, owner, key string) (bool, error) {
-	if owner == "" || owner == w.run {
-		return false, nil // the caller knows that this run does not have it
+// bring returns the snapshot of a record, brought up to what the log has of the
+// room in the record's epoch; none if its author has closed it since.
+func bring(kind *Kind, rec record, entries []entryHead) ([]byte, error) {
+	mine := make([]entryHead, 0, len(entries))
+	for _, e := range entries {
+		if e.epoch == rec.epoch {
+			mine = append(mine, e)
+		}
 	}
-	if !bus.ValidNode(owner) {
-		return false, errRecord
+	if len(mine) == 0 {
+		return rec.snapshot, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
-	defer cancel()
-	answer, err := w.conn.Request(ctx, w.conn.Subjects().Worker(owner, "ping"), bus.AppendString(nil, key))
-	switch {
-	case err == nil:
-		return bus.NewReader(answer).Bool(), nil
-	case bus.CodeOf(err) == bus.Unavailable && w.conn.Connected():
-		return false, nil
+	snapshot, closed, err := replay(kind, rec.snapshot, mine)
+	if closed {
+		return nil, err
 	}
-	return false, bus.Errorf(bus.Unavailable, "the room's owner does not answer")
+	return snapshot, err
 }
 
-// answerPing says whether this run has a room, or is about to.
-func (w *Worker) answerPing(_ context.Context, body []byte) ([]byte, error) {
-	key := bus.NewReader(body).String()
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	_, has := w.rooms[key]
-	_, moving := w.moving[key]
-	return bus.AppendBool(nil, has || moving), nil
+// How a run is asked whether it lives. NATS says at once if nobody listens. That
+// may be a connection that is just coming back, so it has to be said a few times.
+const (
+	pingTimeout = time.Second
+	lostTimeout = 250 * time.Millisecond // where its node is not known to be alive
+	deadAfter   = 3 // times that nobody listens
+	deadEvery   = 40 * time.Millisecond
+)
+
+// inherit returns what the log of a room's last owner has of the room, unless
+// that owner has it still.
+func (w *Worker) inherit(ctx context.Context, own *ownership, owner, key string) (entries []entryHead, elsewhere bool, err error) {
+	switch {
+	case owner == "":
+		return nil, false, nil
+	case owner == own.run:
+		// It is not in memory: the caller knows.
+		if w.pinned(own, key) {
+			entries, err = w.readLog(ctx, owner, key)
+		}
+		return entries, false, err
+	case !bus.ValidNode(owner):
+		return nil, false, errRecord
+	case !w.tails.has(owner):
+		has, logged, err := w.ping(ctx, owner, key)
+		switch {
+		case err == nil && has:
+			return nil, true, nil
+		case err == nil && logged:
+			entries, err = w.readLog(ctx, owner, key)
+			return entries, false, err
+		case err == nil:
+			return nil, false, nil
+		case !w.isDead(ctx, owner, err):
+			return nil, false, bus.Errorf(bus.Unavailable, "the room's owner does not answer")
+		}
+	}
+	t, err := w.tails.of(ctx, w, owner)
+	if err != nil {
+		return nil, false, err
+	}
+	return t.entries[key], false, nil
+}
+
+// ping asks a run about a room.
+func (w *Worker) ping(ctx context.Context, run, key string) (has, logged bool, err error) {
+	timeout := pingTimeout
+	if !w.nodes.Alive(nodeOf(run)) {
+		timeout = lostTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	answer, err := w.conn.Request(ctx, w.conn.Subjects().Worker(run, "ping"), bus.AppendString(nil, key))
+	if err != nil {
+		return false, false, err
+	}
+	rd := bus.NewReader(answer)
+	has, logged = rd.Bool(), rd.Bool()
+	return has, logged, rd.Err()
+}
+
+// isDead decides whether a run is to be replaced, given how a first ping of it
+// failed. It may be wrong: then the run lives, finds its log sealed and goes.
+func (w *Worker) isDead(ctx context.Context, run string, err error) bool {
+	for range deadAfter - 1 {
+		if bus.CodeOf(err) != bus.Unavailable || !w.conn.Connected() {
+			break
+		}
+		w.nodes.Check() // others may have died with it, and our peers want to know
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(deadEvery):
+		}
+		_, _, err = w.ping(ctx, run, "")
+	}
+	switch {
+	case err == nil || !w.conn.Connected():
+		return false
+	case bus.CodeOf(err) == bus.Unavailable:
+		return true
+	}
+	return bus.CodeOf(err) == bus.Timeout && !w.nodes.Alive(nodeOf(run))
 }

@@ -24,7 +24,7 @@ func (r *Room) envelope(e *entry) {
 		return // silent: another owner answers, or nobody asks any more
 	}
 	if e.commands.Epoch > r.epoch && r.phase < closed {
-		r.fenced() // its edge has heard the next owner, so there is one
+		r.fenced("an edge has heard a later owner")
 		return
 	}
 	t := r.turn
@@ -120,6 +120,7 @@ func (r *Room) receive(from int32, c *bus.Command, v verdict) {
 	}
 	if c.N != 0 {
 		m.last, m.hole = c.N, false
+		r.mark(m)
 	}
 	r.run(m, c, v.refused)
 }
@@ -223,4 +224,7 @@ func clip(text string) string {
 func (r *Room) ran() {
 	r.touched = true
 	r.dirty = true
+	if r.trail != nil {
+		r.trail.touched = true
+	}
 }

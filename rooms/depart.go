@@ -1,5 +1,7 @@
 package rooms
 
+import "roomd/bus"
+
 // This file is about how a room ends, for now or for good: it leaves memory
 // when nobody needs it, closes, loses its owner, or its worker leaves service.
 
@@ -22,8 +24,8 @@ func (r *Room) watchEmpty() {
 
 // fenced ends a room that has another owner by now: it shows nothing more, not
 // even what it has said in this turn.
-func (r *Room) fenced() {
-	r.Log().Error("room stopped: another worker owns it")
+func (r *Room) fenced(why string) {
+	r.Log().Warn("room stopped: another worker owns it", "why", why)
 	r.worker.metrics.fenced.Inc()
 	t := r.turn
 	t.shared, t.marks = t.shared[:0], t.marks[:0]
@@ -43,9 +45,16 @@ func (r *Room) stopGo() {
 	}
 }
 
-// arrived runs when the room is subscribed. Until then it can't depart.
+// arrived runs when the room is subscribed. Until then it can't depart. Edges
+// with members of the room hear where its new owner begins, and bring them back
+// in.
 func (r *Room) arrived() {
 	r.departing = false
+	if r.epoch > 1 && r.phase < closed {
+		w, t := r.worker, r.turn
+		t.scratch = bus.AppendOutput(t.scratch[:0], r.key, r.epoch, t.seq, t.ver)
+		r.publish(w.everyone, t.scratch)
+	}
 	if r.phase != live {
 		r.depart()
 	}
@@ -70,20 +79,27 @@ func (r *Room) detached(err error) {
 	r.departing = false
 	switch {
 	case r.phase == ended, r.crash:
-		// What the last record says holds, and as it names this run of the
-		// worker, which does not have the room, anybody may take it.
+		// What record and log say holds, and as the record names this run of
+		// the worker, which does not have the room, anybody may take it.
 		r.phase = ended
-		r.worker.forget(r)
+		r.stopGo()
+		r.worker.abandon(r)
 	case r.phase == leaving && !r.worker.draining.Load() && (err != nil || r.needed()):
 		r.revive()
 	default:
-		final := job{room: r, revision: r.revision, final: true}
-		final.retire = r.phase == closed || r.kind.Durability == None
-		final.value = r.appendRecord(nil, "")
+		r.leaves = true
 		r.phase = ended
 		r.stopGo()
-		r.worker.keeper.add(final)
 	}
+}
+
+// writeLast writes the record with which the room is released.
+func (r *Room) writeLast() {
+	r.worker.keeper.add(job{
+		room: r, value: r.appendRecord(nil, ""), revision: r.revision, final: true,
+		retire: r.over || r.kind.Durability == None,
+		wanted: !r.over && (r.needed() || r.kind.TickWhenEmpty),
+	})
 }
 
 // needed reports whether somebody came while the room was about to go.

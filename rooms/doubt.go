@@ -7,13 +7,13 @@ import (
 
 // This file is about a worker that was away: its process was stopped, or its
 // connection lost. Others may have taken it for dead and its rooms over, and
-// nothing would tell a room that nobody sends anything to. So each room writes
-// its record, which only its owner can, and says where its output stands, which
-// shows what was lost on the way.
+// nothing would tell a room that nobody sends anything to. So the worker writes
+// to its log, which it can only while it has not been replaced, and then its
+// rooms say where their output stands, which shows what was lost on the way.
 
 const (
 	lookEvery   = 500 * time.Millisecond
-	pausedAfter = 2 * time.Second // nobody takes a worker for dead that was away for less
+	pausedAfter = time.Second // less is common under load
 )
 
 // watchPauses runs until ctx ends.
@@ -46,28 +46,27 @@ func (w *Worker) watchPauses(ctx context.Context) {
 	}
 }
 
-// doubt makes every room look whether it is still this worker's.
+// doubt finds out whether the run still counts: an entry can only be written
+// while nobody has sealed the log.
 func (w *Worker) doubt(why string) {
+	own := w.own.Load()
+	if own == nil {
+		return
+	}
 	w.mu.RLock()
 	rooms := make([]*Room, 0, len(w.rooms))
 	for _, r := range w.rooms {
 		rooms = append(rooms, r)
 	}
 	w.mu.RUnlock()
-	if len(rooms) > 0 {
-		w.cfg.Log.Warn("worker was away, its rooms are checked", "node", w.conn.Name(), "why", why, "rooms", len(rooms))
-	}
-	for _, r := range rooms {
-		w.post(r, (*Room).doubt)
-	}
-}
-
-// doubt makes the room's next write of its record due, whatever it has to say.
-func (r *Room) doubt() {
-	if r.phase != live {
-		return // its last write is about to tell
-	}
-	r.doubtful, r.dirty, r.saved = true, true, 0
-	r.due[dueSave] = r.turn.now
-	r.at(dueBeacon, r.turn.now)
+	w.cfg.Log.Warn("worker was away: it looks whether its rooms are still its own",
+		"node", w.conn.Name(), "run", own.run, "why", why, "rooms", len(rooms))
+	own.log.Append(nil, func(_ uint64, err error) {
+		if err != nil {
+			return // Log.Run says so too
+		}
+		for _, r := range rooms {
+			w.post(r, func(r *Room) { r.at(dueBeacon, r.turn.now) })
+		}
+	})
 }

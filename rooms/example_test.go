@@ -61,7 +61,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	worker, err := rooms.NewWorker(conn, records, rooms.Config{Log: log}, rooms.Kind{
+	worker, err := rooms.NewWorker(conn, records, kv.OpenLogs(conn, kv.Config{Memory: true}), rooms.Config{Log: log}, rooms.Kind{
 		Name:  "chat",
 		New:   func() rooms.Handler { return &Chat{} },
 		Seats: 100,

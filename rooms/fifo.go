@@ -63,6 +63,19 @@ func (q *fifo) all(yield func(n uint64, b []byte) bool) {
 	}
 }
 
+// appendLast appends how many of the last n entries there are, and those, each
+// as number and string.
+func (q *fifo) appendLast(b []byte, n int) []byte {
+	n = min(n, q.count)
+	b = binary.AppendUvarint(b, uint64(n))
+	at := q.off
+	for skip := q.count - n; skip > 0; skip-- {
+		_, _, size := entryAt(q.buf[at:])
+		at += size
+	}
+	return append(b, q.buf[at:]...) // which is how they are kept
+}
+
 func entryAt(b []byte) (n uint64, data []byte, size int) {
 	n, i := binary.Uvarint(b)
 	length, j := binary.Uvarint(b[i:])

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -26,6 +27,7 @@ const patience = 10 * time.Second
 type testBus struct {
 	conn  *bus.Conn
 	store *kv.Records
+	logs  *kv.Logs
 	cut   map[*Worker]func() // ends a worker's connection, as if its process was gone
 }
 
@@ -40,10 +42,10 @@ func startBus(t testing.TB) *testBus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &testBus{conn, store, make(map[*Worker]func())}
+	return &testBus{conn, store, kv.OpenLogs(conn, kv.Config{Memory: true}), make(map[*Worker]func())}
 }
 
-func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func quiet() *slog.Logger { if os.Getenv("LOUD")!="" { return slog.Default() }; return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
 // worker runs a worker of that name; stop ends it in order.
 func (b *testBus) worker(t testing.TB, name string, cfg Config, kinds ...Kind) (w *Worker, stop func()) {
@@ -55,7 +57,7 @@ func (b *testBus) worker(t testing.TB, name string, cfg Config, kinds ...Kind) (
 	if cfg.Log == nil {
 		cfg.Log = quiet()
 	}
-	w, err = NewWorker(conn, b.store, cfg, kinds...)
+	w, err = NewWorker(conn, b.store, b.logs, cfg, kinds...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +76,27 @@ func (b *testBus) worker(t testing.TB, name string, cfg Config, kinds ...Kind) (
 	})
 	t.Cleanup(stop)
 	return w, stop
+}
+
+// node is alive and does nothing else.
+func (b *testBus) node(t testing.TB, name string) {
+	t.Helper()
+	conn, err := b.conn.Dial(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := bus.NewNodes(conn, "worker", nil, nil).Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+		conn.Close()
+	})
 }
 
 // pack encodes a value as an author's value is encoded.

@@ -11,9 +11,10 @@ import (
 // bounded in items and in bytes, and forgotten when nobody who could still come
 // back can have missed it.
 type history struct {
-	items fifo
-	base  uint64 // broadcasts up to this seq are not in items (any more)
-	last  int64  // when an item was added
+	items    fifo
+	base     uint64 // broadcasts up to this seq are not in items (any more)
+	last     int64  // when an item was added
+	unlogged int    // items added since the last entry of the log
 }
 
 // trimAfter is how long after the linger a history is kept: an edge may take a
@@ -36,6 +37,7 @@ func (r *Room) remember(seq uint64, item []byte) {
 		r.trim()
 	}
 	q.push(seq, item)
+	r.history.unlogged++
 	if r.due[dueTrim] == 0 {
 		r.due[dueTrim] = r.turn.now + int64(r.kind.Linger+trimAfter)
 	}
@@ -88,12 +90,12 @@ func privateOf(item []byte) (to uint32, count uint64) {
 }
 
 // covers reports whether the history has everything that a member has missed
-// since a position. The position may be of the owner before, if that one ended
-// in order: then nothing happened between its last record and our first seq.
+// since a position. The position may be of an owner before, if nothing was lost
+// since.
 func (r *Room) covers(m *Member, since bus.Position) bool {
 	switch {
 	case since.Epoch == r.epoch:
-	case since.Epoch+1 == r.epoch && r.clean && since.Seq <= r.restored:
+	case since.Epoch >= r.lineage && since.Epoch < r.epoch && since.Seq <= r.restored:
 	default:
 		return false
 	}

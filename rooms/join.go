@@ -28,6 +28,7 @@ func (r *Room) join(from int32, c *bus.Command) {
 	r.nextMember++
 	m := &Member{room: r, id: r.nextMember, session: c.Session, user: c.User, at: away, options: c.Options}
 	r.enter(m)
+	r.mark(m)
 	r.attach(m, from)
 	err := r.handler.Join(r, m)
 	m.options = nil
@@ -229,6 +230,7 @@ func (r *Room) sayClosed(code bus.Code) {
 	t.item.Op, t.item.Code, t.item.Text = bus.ItemClosed, code, ""
 	t.all()
 	r.closing = true
+	r.over = !r.crash
 	r.phase = closed
 	r.presence = nil
 	r.due = [numDues]int64{}

@@ -32,6 +32,7 @@ type job struct {
 	revision uint64
 	final    bool // the room ends with this write
 	retire   bool // and its record is not to be listed
+	wanted   bool // and somebody needs it: where this worker leaves service, another is to open it
 }
 
 // errFenced means that a record names another owner, or a later epoch.
@@ -97,7 +98,7 @@ func (k *keeper) run(ctx context.Context) {
 			revision, err := k.write(ctx, j)
 			switch {
 			case errors.Is(err, kv.ErrTooLarge):
-				k.worker.cfg.Log.Error("record not written: larger than NATS carries", "room", j.room.key, "bytes", len(j.value))
+				k.worker.cfg.Log.Error("record not written: it is too large", "room", j.room.key, "bytes", len(j.value))
 			case err != nil && !errors.Is(err, errFenced):
 				k.worker.cfg.Log.Warn("record not written, tried again later", "room", j.room.key, "bytes", len(j.value), "err", err)
 			}
@@ -109,18 +110,23 @@ func (k *keeper) run(ctx context.Context) {
 // finish writes a room's last record and forgets the room.
 func (k *keeper) finish(ctx context.Context, j job) {
 	log := k.worker.cfg.Log
-	defer k.worker.forget(j.room)
 	for until := time.Now().Add(finalFor); ; {
 		_, err := k.write(ctx, j)
 		switch {
 		case err == nil:
+			k.worker.forget(j.room)
+			if j.wanted && k.worker.draining.Load() {
+				k.worker.handOff(ctx, j.room)
+			}
 			return
 		case errors.Is(err, errFenced):
-			log.Error("last record refused: another worker owns the room", "room", j.room.key, "epoch", j.room.epoch)
+			log.Warn("last record refused: another worker owns the room", "room", j.room.key, "epoch", j.room.epoch)
+			k.worker.forget(j.room)
 			return
 		case time.Now().After(until) || ctx.Err() != nil || errors.Is(err, kv.ErrTooLarge):
-			log.Error("last record not written: the room goes back to the one before", "room", j.room.key,
+			log.Error("last record not written: what counts is the one before, and the log", "room", j.room.key,
 				"epoch", j.room.epoch, "bytes", len(j.value), "err", err)
+			k.worker.abandon(j.room)
 			return
 		}
 		select {
@@ -145,12 +151,16 @@ func (k *keeper) write(ctx context.Context, j job) (uint64, error) {
 	}
 	m.writes.Inc()
 	m.writeBytes.Add(float64(len(j.value)))
-	revision, err := put(ctx, j.room.key, j.value, j.revision)
+	owner := j.room.own.run
+	if j.final {
+		owner = ""
+	}
+	revision, err := put(ctx, j.room.key, j.value, owner, j.revision)
 	if errors.Is(err, kv.ErrConflict) {
 		var last uint64
 		var done bool
 		if last, done, err = k.ownRevision(ctx, j); err == nil && !done {
-			last, err = put(ctx, j.room.key, j.value, last)
+			last, err = put(ctx, j.room.key, j.value, owner, last)
 		}
 		revision = last
 	}
@@ -174,7 +184,7 @@ func (k *keeper) ownRevision(ctx context.Context, j job) (revision uint64, done 
 	if err != nil {
 		return 0, false, err
 	}
-	if rec.owner != k.worker.run || rec.epoch != j.room.epoch {
+	if rec.owner != j.room.own.run || rec.epoch != j.room.epoch {
 		return 0, false, fmt.Errorf("%w: %q, epoch %d", errFenced, rec.owner, rec.epoch)
 	}
 	return entry.Revision, false, nil

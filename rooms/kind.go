@@ -43,6 +43,11 @@ type Durability time.Duration
 // are what makes sure that a room has one owner.
 const None Durability = -1
 
+// Commit stores what a turn of the room has changed before anybody hears of it:
+// a reply means that the change survives the death of any process. The state
+// must be one that members could be sent (see Stater), at most 8 MiB.
+const Commit Durability = -2
+
 // Interval stores a room that has changed every d, when it leaves memory and
 // when its worker ends in order. A worker that dies takes with it what happened
 // since the last time, and clients are told so.
@@ -70,8 +75,8 @@ func (k Kind) check() (Kind, error) {
 	if k.TickRate > 1000 {
 		return k, fmt.Errorf("kind %q: TickRate is %d, must be at most 1000", k.Name, k.TickRate)
 	}
-	if k.Durability < 0 && k.Durability != None {
-		return k, fmt.Errorf("kind %q: Durability is %v, must be None or Interval", k.Name, time.Duration(k.Durability))
+	if k.Durability < 0 && k.Durability != None && k.Durability != Commit {
+		return k, fmt.Errorf("kind %q: Durability is %v, must be None, Interval or Commit", k.Name, time.Duration(k.Durability))
 	}
 	setDefault(&k.Linger, 30*time.Second)
 	setDefault(&k.EmptyFor, 60*time.Second)

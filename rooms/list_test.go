@@ -151,11 +151,11 @@ func TestKindsAreChecked(t *testing.T) {
 		"negative seats":        {{Name: "a", New: good.New, Seats: -1}},
 		"durability of nothing": {{Name: "a", New: good.New, Durability: -7}},
 	} {
-		if _, err := NewWorker(b.conn, b.store, Config{}, kinds...); err == nil {
+		if _, err := NewWorker(b.conn, b.store, b.logs, Config{}, kinds...); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if _, err := NewWorker(b.conn, b.store, Config{MaxRooms: -1}, good); err == nil {
+	if _, err := NewWorker(b.conn, b.store, b.logs, Config{MaxRooms: -1}, good); err == nil {
 		t.Error("negative MaxRooms: accepted")
 	}
 }

@@ -18,6 +18,7 @@ type Member struct {
 	hole    bool  // a numbered command was refused as late: those behind it must wait for its retry
 	fresh   bool  // in room.presence.joined
 	toggled bool  // in room.presence.toggled
+	marked  bool  // in room.trail.members
 
 	options []byte // of the join, while Handler.Join runs
 	leaveAt int64  // when the seat of an absent member ends, on the worker's clock
@@ -25,6 +26,8 @@ type Member struct {
 	trimmed uint64 // the last of them that is no longer in the room's history
 	last    uint64 // number of the last command taken in
 	replies fifo   // what those commands got, by number, until the client has it
+
+	unlogged int32 // replies kept since the last entry of the log
 }
 
 const away = -1
@@ -98,6 +101,7 @@ func (m *Member) keepReply(n uint64, item []byte) {
 		m.replies.drop()
 	}
 	m.replies.push(n, item)
+	m.unlogged++
 }
 
 // keptReply returns the reply to command n, nil if there is none.

@@ -27,6 +27,10 @@ type metrics struct {
 	writes       prometheus.Counter
 	writeBytes   prometheus.Counter
 	writeErrors  prometheus.Counter
+	commits      prometheus.Counter
+	commitBytes  prometheus.Counter
+	replaced     prometheus.Counter
+	handedOff    prometheus.Counter
 	fenced       prometheus.Counter
 	panics       prometheus.Counter
 	faults       prometheus.Counter
@@ -77,6 +81,10 @@ func newMetrics(w *Worker) metrics {
 		writes:       counter("record_writes_total", "Records written or tried to."),
 		writeBytes:   counter("record_bytes_total", "Bytes of records written or tried to."),
 		writeErrors:  counter("record_errors_total", "Records that could not be written."),
+		commits:      counter("commits_total", "Turns whose changes went to the log."),
+		commitBytes:  counter("commit_bytes_total", "Bytes of those."),
+		replaced:     counter("replaced_total", "Times that others took this worker for dead and its rooms over."),
+		handedOff:    counter("handed_off_total", "Rooms that another worker opened when this one released them."),
 		fenced:       counter("fenced_total", "Rooms stopped because another worker owns them."),
 		panics:       counter("panics_total", "Rooms closed by a panic in their code."),
 		faults:       counter("faults_total", "Errors without a code from rooms' code."),
@@ -108,7 +116,7 @@ func (w *Worker) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.live, m.members, m.queue, m.opened, m.commands, m.repeated, m.malformed, m.strays, m.mailboxFull,
 		m.mailboxLost, m.turns, m.batch, m.envelopes, m.outBytes, m.patchBytes, m.lost, m.writes, m.writeBytes,
-		m.writeErrors, m.fenced, m.panics, m.faults, m.ticksMissed, m.tickLateness, m.refusedVec,
+		m.writeErrors, m.commits, m.commitBytes, m.replaced, m.handedOff, m.fenced, m.panics, m.faults, m.ticksMissed, m.tickLateness, m.refusedVec,
 	}
 }
 

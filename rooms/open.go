@@ -27,7 +27,6 @@ func (w *Worker) serve(ctx context.Context) (stop func(), err error) {
 		}
 	}
 	subjects := w.conn.Subjects()
-	handle(subjects.Worker(w.run, "ping"), "", w.answerPing)
 	handle(subjects.Worker(w.conn.Name(), "list"), "", w.answerLocalList)
 	handle(subjects.List(), "list", w.answerList)
 	for name := range w.kinds {
@@ -111,7 +110,7 @@ func (w *Worker) open(ctx context.Context, kind *Kind, id string) error {
 // openHere claims a room that is not in memory and brings it there. It returns
 // nil if another worker has it.
 func (w *Worker) openHere(ctx context.Context, kind *Kind, key string) (*Room, error) {
-	c, err := w.claim(ctx, key)
+	c, err := w.claim(ctx, kind, key)
 	if err != nil || c.elsewhere {
 		return nil, err
 	}
@@ -122,6 +121,10 @@ func (w *Worker) openHere(ctx context.Context, kind *Kind, key string) (*Room, e
 	w.mu.Lock()
 	w.rooms[key] = r
 	w.mu.Unlock()
+	if w.own.Load() != r.own { // and before: disown finds it
+		w.drop(r)
+		return nil, bus.Errorf(bus.Unavailable, "worker was replaced")
+	}
 	if err := w.wakeUp(ctx, r); err != nil {
 		w.drop(r)
 		return nil, err
@@ -142,12 +145,19 @@ func (w *Worker) build(kind *Kind, key string, c claim) (r *Room, err error) {
 	}()
 	r = &Room{
 		worker: w, kind: kind, handler: kind.New(), key: key, shard: w.shardOf(key),
-		epoch: c.epoch, revision: c.revision, clean: c.clean, departing: true,
+		epoch: c.epoch, lineage: c.epoch, own: c.own, revision: c.revision, departing: true,
+	}
+	if kind.Durability == Commit {
+		r.trail = &trail{}
 	}
 	if len(c.snapshot) == 0 || kind.Durability == None {
 		return r, nil
 	}
-	return r, r.restore(c.snapshot)
+	err = r.restore(c.snapshot)
+	if !c.whole {
+		r.lineage = c.epoch
+	}
+	return r, err
 }
 
 // wakeUp runs the room's first turn and subscribes it.
@@ -158,6 +168,7 @@ func (w *Worker) wakeUp(ctx context.Context, r *Room) error {
 		defer func() { woken <- err }()
 		switch e := r.wakeUp(); {
 		case e != nil:
+			r.crash = true // nothing of this is to be kept
 			err = r.coded(e)
 		case r.phase >= closed:
 			err = bus.Errorf(bus.Closed, "room closed at once")

@@ -232,9 +232,22 @@ func (t *turn) eventName(b []byte) string {
 	return s
 }
 
-// release publishes what the turn has said. It is the only place where a room's
-// output leaves: with Commit durability it will wait here for the commit.
-func (t *turn) release() {
+// release lets go what the turn has said: at once, or when what it has changed
+// is committed; then it reports that the room waits for that.
+func (t *turn) release() (waits bool) {
+	if t.room.commit(t) {
+		return true
+	}
+	t.each(func(p *peer, b []byte) {
+		if p.to != nil {
+			t.room.publish(p.to, b)
+		}
+	})
+	return false
+}
+
+// each calls f with every envelope of the turn.
+func (t *turn) each(f func(p *peer, b []byte)) {
 	r := t.room
 	for i := range t.outs {
 		o, p := &t.outs[i], &r.peers[i]
@@ -247,9 +260,9 @@ func (t *turn) release() {
 		}
 		from := 0
 		for _, cut := range o.cuts {
-			r.publish(p, o.buf[from:cut])
+			f(p, o.buf[from:cut])
 			from = cut
 		}
-		r.publish(p, o.buf[from:])
+		f(p, o.buf[from:])
 	}
 }

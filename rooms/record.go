@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"roomd/bus"
+	"roomd/kv"
+	"roomd/rooms/patch"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
@@ -21,14 +23,16 @@ import (
 //
 // and to the end the snapshot, if there is one:
 //
+//	number          uint     of the last log entry that it covers
+//	lineage         uint     first epoch since which nothing was lost
 //	seq, ver, next  uint     next is the last member id given
 //	meta, state     string   msgpack
 //	timers          count, each name and time (milliseconds since 1970)
 //	members         count, each id, session, user, messages, last command,
 //	                replies: count, each number and item
 //
-// and, in the last record of an owner that releases the room, its history, for
-// members who have missed the end of it:
+// and, for members who have missed the end of it, the history: always with
+// Commit durability, else in the last record of an owner that releases the room:
 //
 //	base    uint
 //	items   count, each seq and item
@@ -40,21 +44,25 @@ type record struct {
 	snapshot []byte // empty: none
 }
 
-const recordVersion = 1
+const (
+	recordVersion = 2
+	oldVersion    = 1 // its snapshots have neither number nor lineage
+)
 
 var errRecord = errors.New("record is damaged or of another version")
 
 func parseRecord(b []byte) (rec record, err error) {
 	rd := bus.NewReader(b)
-	if rd.Byte() != recordVersion {
-		return rec, errRecord
-	}
+	version := rd.Byte()
 	rec.epoch, rec.owner = rd.Uint(), rd.String()
 	rec.closed = rd.Bool()
-	if rd.Err() != nil || rec.epoch == 0 {
+	if rd.Err() != nil || rec.epoch == 0 || version != recordVersion && version != oldVersion {
 		return rec, errRecord
 	}
 	rec.snapshot = rd.Rest()
+	if version == oldVersion && len(rec.snapshot) > 0 {
+		rec.snapshot = append(bus.AppendUint(bus.AppendUint(nil, 0), rec.epoch), rec.snapshot...)
+	}
 	return rec, nil
 }
 
@@ -66,45 +74,59 @@ func (rec *record) append(b []byte) []byte {
 	return append(b, rec.snapshot...)
 }
 
-// recordRoom is what NATS and kv put around a record.
-const recordRoom = 1 << 10
-
 // appendRecord appends the room's record as it is now: owned by this worker, or
-// released. One that is larger than NATS carries goes without the replies and
-// the history: members may then hear out_of_order for a command that they send
+// released. One that would be too large goes without the replies and the
+// history: members may then hear out_of_order for a command that they send
 // again, and recovered false.
 func (r *Room) appendRecord(b []byte, owner string) []byte {
 	start := len(b)
 	b = r.appendWhole(b, owner, true)
-	if limit := r.worker.conn.MaxPayload() - recordRoom; len(b)-start > limit {
-		r.Log().Warn("record without replies and history: it is larger than NATS carries", "bytes", len(b)-start)
+	if len(b)-start > kv.MaxRecord {
+		r.Log().Warn("record without replies and history: it is too large with them", "bytes", len(b)-start)
 		b = r.appendWhole(b[:start], owner, false)
 	}
 	return b
 }
 
 func (r *Room) appendWhole(b []byte, owner string, extras bool) []byte {
-	rec := record{epoch: r.epoch, owner: owner, closed: r.phase == closed}
+	rec := record{epoch: r.epoch, owner: owner, closed: r.over}
 	b = rec.append(b)
 	if rec.closed || r.kind.Durability == None {
 		return b
 	}
-	for _, v := range [...]uint64{r.seq, r.ver, uint64(r.nextMember)} {
+	state := r.encodeState(r.turn)
+	if r.trail != nil {
+		state = r.trail.state // the same, as the turn's entry was made before
+	}
+	return r.appendSnapshot(b, state, extras, extras && (owner == "" || r.trail != nil))
+}
+
+func (r *Room) appendSnapshot(b, state []byte, replies, history bool) []byte {
+	number := uint64(0)
+	if r.trail != nil {
+		number = r.trail.number
+	}
+	for _, v := range [...]uint64{number, r.lineage, r.seq, r.ver, uint64(r.nextMember)} {
 		b = bus.AppendUint(b, v)
 	}
 	b = bus.AppendString(b, r.metaBytes())
-	b = bus.AppendString(b, r.encodeState(r.turn))
+	b = bus.AppendString(b, state)
+	b = r.appendTimers(b)
+	b = bus.AppendUint(b, uint64(len(r.members)))
+	for _, m := range r.members {
+		b = m.appendRecord(b, replies)
+	}
+	if history {
+		b = r.appendHistory(b)
+	}
+	return b
+}
+
+func (r *Room) appendTimers(b []byte) []byte {
 	b = bus.AppendUint(b, uint64(len(r.timers)))
 	for _, t := range r.timers {
 		b = bus.AppendString(b, t.name)
 		b = bus.AppendUint(b, uint64(t.at))
-	}
-	b = bus.AppendUint(b, uint64(len(r.members)))
-	for _, m := range r.members {
-		b = m.appendRecord(b, extras)
-	}
-	if owner == "" && extras {
-		b = r.appendHistory(b)
 	}
 	return b
 }
@@ -139,36 +161,45 @@ func (m *Member) appendRecord(b []byte, replies bool) []byte {
 	return b
 }
 
-// restore fills a new room from a snapshot. Its members are away, and their
-// lingers begin now.
-func (r *Room) restore(snapshot []byte) error {
+// load fills a new room from a snapshot, all but the handler's state, which it
+// returns. Members are away.
+func (r *Room) load(snapshot []byte) (state []byte, err error) {
 	rd := bus.NewReader(snapshot)
+	number := rd.Uint()
+	if r.trail != nil {
+		r.trail.number = number
+	}
+	r.lineage = rd.Uint()
 	r.seq, r.ver, r.nextMember = rd.Uint(), rd.Uint(), rd.Uint32()
-	if meta := slices.Clone(rd.Bytes()); meta != nil {
-		r.meta.Store(&meta)
-	}
-	state := rd.Bytes()
-	for range rd.Count() {
-		r.timers = append(r.timers, timer{rd.String(), int64(rd.Uint())})
-	}
+	r.loadMeta(rd)
+	state = rd.Bytes()
+	r.loadTimers(rd)
 	for range rd.Count() {
 		r.enter(r.restoreMember(rd))
 	}
 	if r.history.base = r.seq; rd.More() {
-		r.restoreHistory(rd)
+		r.loadHistory(rd)
 	}
 	if rd.Err() != nil {
-		return errRecord
+		return nil, errRecord
 	}
-	if s, ok := r.handler.(Stater); ok && len(state) > 0 {
-		if err := msgpack.Unmarshal(state, s.State()); err != nil {
-			return fmt.Errorf("decode state: %w", err)
-		}
-	}
-	return nil
+	return state, nil
 }
 
-func (r *Room) restoreHistory(rd *bus.Reader) {
+func (r *Room) loadMeta(rd *bus.Reader) {
+	if meta := slices.Clone(rd.Bytes()); len(meta) > 0 {
+		r.meta.Store(&meta)
+	}
+}
+
+func (r *Room) loadTimers(rd *bus.Reader) {
+	r.timers = r.timers[:0]
+	for range rd.Count() {
+		r.timers = append(r.timers, timer{rd.String(), int64(rd.Uint())})
+	}
+}
+
+func (r *Room) loadHistory(rd *bus.Reader) {
 	r.history.base = rd.Uint()
 	for range rd.Count() {
 		r.history.items.push(rd.Uint(), rd.Bytes())
@@ -188,10 +219,32 @@ func (r *Room) restoreMember(rd *bus.Reader) *Member {
 	return m
 }
 
+// restore fills a new room and its handler from a snapshot.
+func (r *Room) restore(snapshot []byte) error {
+	state, err := r.load(snapshot)
+	if err != nil {
+		return err
+	}
+	if r.trail != nil && len(state) > 0 {
+		if r.trail.state, err = patch.Canonical(nil, state); err != nil {
+			return fmt.Errorf("state: %w", err)
+		}
+	}
+	if s, ok := r.handler.(Stater); ok && len(state) > 0 {
+		if err := msgpack.Unmarshal(state, s.State()); err != nil {
+			return fmt.Errorf("decode state: %w", err)
+		}
+	}
+	return nil
+}
+
 // wakeUp is the first thing that runs in a room: what the time away has left to
 // do, and the handler's Open.
 func (r *Room) wakeUp() error {
 	r.restored = r.seq
+	if r.trail != nil {
+		r.trail.reset(r.seq)
+	}
 	if r.history.items.count > 0 {
 		r.history.last = r.turn.now
 		r.at(dueTrim, r.turn.now+int64(r.kind.Linger+trimAfter))
@@ -215,22 +268,47 @@ func (r *Room) wakeUp() error {
 // recordSeed makes hashes of records, to see whether one has changed.
 var recordSeed = maphash.MakeSeed()
 
+// store brings what the turn has changed on its way to kv: as an entry for the
+// log, which release appends, and as the record, when its time has come. It is
+// the last thing a turn does that may call the author's code.
+func (r *Room) store() {
+	if r.trail != nil && !r.crash && (r.phase < ended || r.leaves) {
+		r.makeEntry()
+	}
+	if r.leaves {
+		r.leaves = false
+		r.writeLast()
+		return
+	}
+	r.watchRecord()
+}
+
 // watchRecord writes the record of a room that has changed, when its time has
 // come.
 func (r *Room) watchRecord() {
-	if !r.dirty || r.saving || r.phase != live || r.kind.Durability == None && !r.doubtful {
+	switch {
+	case r.saving || r.phase != live || r.kind.Durability == None:
 		return
-	}
-	if r.due[dueSave] == 0 {
-		r.due[dueSave] = r.turn.now + int64(r.kind.Durability)
-	}
-	if !r.isDue(dueSave) {
-		return
+	case r.trail != nil:
+		if !r.recordDue() {
+			return
+		}
+	default:
+		if !r.dirty {
+			return
+		}
+		if r.due[dueSave] == 0 {
+			r.due[dueSave] = r.turn.now + int64(r.kind.Durability)
+		}
+		if !r.isDue(dueSave) {
+			return
+		}
 	}
 	r.dirty = false
-	b := r.appendRecord(nil, r.worker.run)
+	b := r.appendRecord(nil, r.own.run)
 	if sum := maphash.Bytes(recordSeed, b); sum != r.saved {
 		r.saving, r.saved = true, sum
+		r.trail.recordBegun(len(b))
 		r.worker.keeper.add(job{room: r, value: b, revision: r.revision})
 	}
 }
@@ -241,29 +319,20 @@ func (r *Room) wrote(revision uint64, err error) {
 	switch {
 	case err == nil:
 		r.revision = revision
-		r.doubtful = r.doubtful && r.saved == 0 // doubts came while it was being written
+		r.trail.recordWritten()
 	case errors.Is(err, errFenced):
 		if r.phase != ended {
-			r.fenced()
+			r.fenced("its record names another owner")
 		}
 	default:
 		r.saved, r.dirty = 0, true
+		r.trail.recordFailed(r.turn.now)
+		r.due[dueSave] = r.turn.now + max(int64(r.kind.Durability), 0) + int64(saveRetry)
 	}
 	if then := r.onWrote; then != nil {
 		r.onWrote = nil
 		then()
 	}
-	if err == nil {
-		return
-	}
-	wait := max(int64(r.kind.Durability), 0) + int64(saveRetry)
-	if r.doubtful {
-		wait = int64(doubtRetry)
-	}
-	r.due[dueSave] = r.turn.now + wait
 }
 
-const (
-	saveRetry  = time.Second            // added to the interval when a record could not be written
-	doubtRetry = 100 * time.Millisecond // instead of it while the room may have another owner
-)
+const saveRetry = time.Second // added to the interval when a record could not be written

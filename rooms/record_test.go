@@ -138,7 +138,7 @@ func TestOwnerThatWasReplacedWritesAndShowsNothing(t *testing.T) { // R1
 		}
 		rec.epoch, rec.owner = rec.epoch+1, "w2-0"
 		taken = rec.append(nil)
-		_, err = b.store.Update(t.Context(), key, taken, entry.Revision)
+		_, err = b.store.Update(t.Context(), key, taken, rec.owner, entry.Revision)
 		return err == nil
 	})
 	e.send(key, bus.Command{Op: bus.OpSend, Member: m, N: 1, Event: []byte("add")}) // makes the room dirty
@@ -186,8 +186,8 @@ func TestWriteWhoseAnswerWasLostIsNoRival(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mine := record{epoch: 1, owner: w.run}
-	landed, err := b.store.Update(t.Context(), key, mine.append(nil), entry.Revision) // and nobody heard of it
+	mine := record{epoch: 1, owner: w.own.Load().run}
+	landed, err := b.store.Update(t.Context(), key, mine.append(nil), mine.owner, entry.Revision) // and nobody heard of it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestWriteWhoseAnswerWasLostIsNoRival(t *testing.T) {
 		t.Errorf("the same write again = %d, %v, want %d: it was done", again, err, revision)
 	}
 	mine.epoch++
-	if _, err := b.store.Update(t.Context(), key, mine.append(nil), revision); err != nil {
+	if _, err := b.store.Update(t.Context(), key, mine.append(nil), mine.owner, revision); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.keeper.write(t.Context(), job{room: r, value: []byte("x"), revision: revision}); !errors.Is(err, errFenced) {
@@ -233,22 +233,27 @@ func TestTwoWorkersNeverBothOwnARoom(t *testing.T) { // R1
 	}
 }
 
-func TestSilentOwnerIsNotTakenForDead(t *testing.T) {
+func TestSilentOwnerIsNotTakenForDeadWhileItsNodeIsAlive(t *testing.T) {
 	b := startBus(t)
 	w, _ := b.worker(t, "w1", Config{}, counterKind())
 	e := b.edge(t, "e1")
 	e.open("counter", "first")
 	s := e.conn.Subjects()
-	if _, err := e.conn.Subscribe(s.Worker("hung-1", "ping"), "", make(chan *bus.Msg, 1)); err != nil {
-		t.Fatal(err)
+	b.node(t, "busy")
+	waitFor(t, "the node to be heard", func() bool { return w.nodes.Alive("busy") })
+	busy, hung, dead := runName("busy"), runName("hung"), runName("dead")
+	for _, run := range []string{busy, hung} {
+		if _, err := e.conn.Subscribe(s.Worker(run, "ping"), "", make(chan *bus.Msg, 1)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := e.conn.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for owner, want := range map[string]string{"hung-1": bus.Unavailable, "dead-1": ""} {
+	for owner, want := range map[string]string{busy: bus.Unavailable, hung: "", dead: ""} {
 		rec := record{epoch: 3, owner: owner}
 		id := owner
-		if _, err := b.store.Create(t.Context(), "counter."+id, rec.append(nil)); err != nil {
+		if _, err := b.store.Create(t.Context(), "counter."+id, rec.append(nil), owner); err != nil {
 			t.Fatal(err)
 		}
 		_, err := e.conn.Request(t.Context(), s.Open("counter"), bus.AppendString(bus.AppendString(nil, "counter"), id))
@@ -263,7 +268,7 @@ func TestSilentOwnerIsNotTakenForDead(t *testing.T) {
 			t.Errorf("room of %s is here: %v", owner, has)
 		}
 	}
-	if r := w.room("counter.dead-1"); r.epoch != 4 {
+	if r := w.room("counter." + dead); r.epoch != 4 {
 		t.Errorf("epoch %d after one of 3", r.epoch)
 	}
 }

@@ -23,11 +23,15 @@ type Room struct {
 	handler Handler
 	key     string // "kind.id"
 	epoch   uint64
-	turn    *turn // nil between turns
+	lineage uint64     // the first epoch since which nothing was lost
+	own     *ownership // what it is this worker's by
+	turn    *turn      // nil between turns
 	rest    *batch
 	phase   phase
 	closing bool // ItemClosed was said in this turn
 	crash   bool // its code panicked
+	over    bool // its author closed it
+	leaves  bool // its last record is to be written at the end of this turn
 
 	members    []*Member // by id, those who are away included
 	sessions   map[uint64]*Member
@@ -51,14 +55,13 @@ type Room struct {
 	ctx     context.Context
 	running int // functions that Go started
 
+	trail     *trail // with Commit durability
 	revision  uint64 // of the record
 	saved     uint64 // hash of the last record written
 	restored  uint64 // seq when this owner began
 	onWrote   func() // waits for the write that is under way; nil: nothing
 	dirty     bool   // the record lags behind
 	saving    bool   // a write is under way
-	doubtful  bool   // it may have another owner: the next write tells
-	clean     bool   // the owner before us wrote its record in order
 	departing bool   // worker.retire is at work, or the room has not arrived
 
 	box      mailbox
@@ -175,6 +178,7 @@ func (r *Room) send(m *Member, event string, data any) {
 	}
 	t.setMessage(bus.ItemPrivate, event, t.enc.mustEncode("message "+event, data))
 	m.count++
+	r.mark(m)
 	t.item.To, t.item.Count, t.item.Seq = m.id, m.count, r.seq
 	if m.at == away {
 		t.scratch = t.item.Append(t.scratch[:0])
@@ -195,6 +199,9 @@ func (r *Room) SetMeta(v any) {
 	b := slices.Clone(t.enc.mustEncode("meta", v))
 	r.meta.Store(&b)
 	r.dirty = true
+	if r.trail != nil {
+		r.trail.meta = true
+	}
 }
 
 // Meta decodes what SetMeta last set, also before a restart, into v.
@@ -243,14 +250,11 @@ func (r *Room) isDue(due int) bool {
 	return true
 }
 
-func (r *Room) publish(p *peer, b []byte) {
-	if p.to == nil {
-		return
-	}
+func (r *Room) publish(to *endpoint, b []byte) {
 	w := r.worker
 	w.metrics.envelopes.Inc()
 	w.metrics.outBytes.Add(float64(len(b)))
-	if err := w.conn.Publish(p.to.subject, b); err != nil {
+	if err := w.conn.Publish(to.subject, b); err != nil {
 		// The receivers see the gap in seq and come for what they missed.
 		w.metrics.lost.Inc()
 	}

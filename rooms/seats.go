@@ -47,6 +47,9 @@ func (r *Room) exit(m *Member) {
 	r.members = slices.DeleteFunc(r.members, func(other *Member) bool { return other == m })
 	r.size.Store(int32(len(r.members)))
 	delete(r.sessions, m.session)
+	if r.trail != nil {
+		r.trail.gone = append(r.trail.gone, m.id)
+	}
 	if len(r.members) == 0 {
 		r.members, r.sessions = nil, nil
 	}

@@ -41,14 +41,23 @@ func (r *Room) SetTimer(name string, d time.Duration) {
 	}
 	r.timers = append(r.timers, timer{name, t.wall.Add(d).UnixMilli()})
 	r.at(dueTimer, t.now+int64(max(d, 0)))
-	r.dirty = true
+	r.timersChanged()
 }
 
 // StopTimer forgets a timer; one that is not set is fine.
 func (r *Room) StopTimer(name string) {
 	r.turnOf("StopTimer")
-	r.timers = slices.DeleteFunc(r.timers, func(t timer) bool { return t.name == name })
+	if i := slices.IndexFunc(r.timers, func(t timer) bool { return t.name == name }); i >= 0 {
+		r.timers = slices.Delete(r.timers, i, i+1)
+		r.timersChanged()
+	}
+}
+
+func (r *Room) timersChanged() {
 	r.dirty = true
+	if r.trail != nil {
+		r.trail.timers = true
+	}
 }
 
 // ring calls the timers that have gone off, the earliest first, and sets the
@@ -70,6 +79,7 @@ func (r *Room) ring() {
 			break
 		}
 		r.timers = slices.Delete(r.timers, i, i+1)
+		r.timersChanged()
 		r.handled(r.handler.(Timer).Timer(r, next.name))
 	}
 	r.armTimers()

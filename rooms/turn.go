@@ -10,16 +10,20 @@ import (
 
 // runTurn gives the room its turn: everything that waits is run through the
 // handler, then what is due, and then the output leaves. It reports whether the
-// room needs another turn at once.
+// room needs another turn at once. A room whose changes are being committed
+// stays queued, as far as its mailbox knows, until acked queues it.
 func (r *Room) runTurn(t *turn) (again bool) {
 	t.begin(r)
+	if r.trail != nil && r.trail.waiting {
+		r.committed()
+	}
 	b := r.rest
 	if r.rest = nil; b == nil {
 		b = r.box.take()
 	}
 	for !r.work(b) {
 	}
-	t.release()
+	waits := t.release()
 	if b != nil {
 		if b.next < len(b.entries) {
 			r.rest = b
@@ -29,6 +33,10 @@ func (r *Room) runTurn(t *turn) (again bool) {
 	}
 	r.afterTurn(t)
 	t.end()
+	if waits {
+		r.worker.append(r) // from here the room may be in its next turn
+		return false
+	}
 	return r.rest != nil || r.box.rest()
 }
 
@@ -62,6 +70,7 @@ func (r *Room) work(b *batch) (done bool) {
 	if r.phase < closed {
 		r.doDue()
 	}
+	r.store()
 	return true
 }
 
@@ -74,6 +83,7 @@ func (r *Room) crashed(p any) {
 	if r.phase >= closed {
 		return // in a Leave; everybody has been told already
 	}
+	r.forgetTurn()
 	if c := r.turn.joining; c != nil {
 		// Those whose join finds a closed room come into the next one. This one
 		// would make that panic too, and for ever.
@@ -87,6 +97,21 @@ func (r *Room) crashed(p any) {
 	}
 	r.members, r.sessions = nil, nil
 	r.size.Store(0)
+}
+
+// forgetTurn takes back what a turn has said whose changes will not be
+// committed, as its room's code has panicked.
+func (r *Room) forgetTurn() {
+	if r.trail == nil {
+		return
+	}
+	t := r.turn
+	r.trail.entry, r.leaves = nil, false
+	r.seq, r.ver = t.seq, t.ver
+	t.shared, t.marks = t.shared[:0], t.marks[:0]
+	for i := range r.peers {
+		t.addOut(i, t.outs[i].fresh)
+	}
 }
 
 // doDue does what the room has put off to now.
@@ -113,7 +138,6 @@ func (r *Room) doDue() {
 		r.beacon()
 	}
 	r.watchEmpty()
-	r.watchRecord()
 }
 
 // afterTurn leaves the room as an idle one and sets its alarm.

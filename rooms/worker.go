@@ -2,7 +2,6 @@ package rooms
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,7 +52,7 @@ type Worker struct {
 	cfg     Config
 	conn    *bus.Conn
 	store   *kv.Records
-	run     string // names this run of the worker in records: never the same twice
+	logs    *kv.Logs
 	kinds   map[string]*Kind
 	nodes   *bus.Nodes
 	metrics metrics
@@ -68,6 +67,12 @@ type Worker struct {
 	tickSeed atomic.Uint64
 	faultAt  atomic.Int64 // when a fault in authors' code was last logged
 	draining atomic.Bool
+	own      atomic.Pointer[ownership] // nil while there is none
+	owning   chan struct{}             // closed when there is one for the first time
+	ready    chan struct{}             // closed when the worker opens rooms
+	survey   chan struct{}             // has something when dead runs are to be looked for
+	tails    tails
+	everyone *endpoint // all edges
 
 	roomsCtx context.Context // what Go's functions get; ends when all rooms are gone
 	endRooms context.CancelFunc
@@ -79,6 +84,7 @@ type Worker struct {
 	moving    map[string]chan struct{} // keys of rooms that are being opened or given up; closed afterwards
 	endpoints map[bus.Address]*endpoint
 	barriers  map[*bus.Msg]chan struct{} // in the shards' channels
+	pins      map[string]pin             // by key: rooms that are gone, but not what the log has of them
 }
 
 // A shard is a channel that the In subjects of many rooms share, and the
@@ -99,16 +105,17 @@ const shardQueue = 1 << 17
 const sortAtOnce = 256
 
 // NewWorker returns a worker for the given kinds. It does nothing before Run.
-func NewWorker(conn *bus.Conn, store *kv.Records, cfg Config, kinds ...Kind) (*Worker, error) {
+func NewWorker(conn *bus.Conn, store *kv.Records, logs *kv.Logs, cfg Config, kinds ...Kind) (*Worker, error) {
 	cfg, err := cfg.check()
 	if err != nil {
 		return nil, err
 	}
 	w := &Worker{
-		cfg: cfg, conn: conn, store: store, run: runName(conn.Name()), begin: time.Now(),
+		cfg: cfg, conn: conn, store: store, logs: logs, begin: time.Now(),
 		kinds: make(map[string]*Kind), rooms: make(map[string]*Room),
 		moving: make(map[string]chan struct{}), endpoints: make(map[bus.Address]*endpoint),
-		barriers: make(map[*bus.Msg]chan struct{}),
+		barriers: make(map[*bus.Msg]chan struct{}), pins: make(map[string]pin),
+		owning: make(chan struct{}), ready: make(chan struct{}), survey: make(chan struct{}, 1),
 	}
 	for _, k := range kinds {
 		if k, err = k.check(); err != nil {
@@ -122,6 +129,7 @@ func NewWorker(conn *bus.Conn, store *kv.Records, cfg Config, kinds ...Kind) (*W
 	for range cfg.Shards {
 		w.shards = append(w.shards, &shard{in: make(chan *bus.Msg, shardQueue)})
 	}
+	w.everyone = &endpoint{subject: conn.Subjects().Announce()}
 	w.metrics = newMetrics(w)
 	w.roomsCtx, w.endRooms = context.WithCancel(context.Background())
 	w.queue = newRunQueue(runtime.GOMAXPROCS(0), func() { w.runners.Go(w.runRooms) })
@@ -131,8 +139,12 @@ func NewWorker(conn *bus.Conn, store *kv.Records, cfg Config, kinds ...Kind) (*W
 	return w, nil
 }
 
-// Run opens rooms on demand and runs them until ctx ends. Then it takes no new
-// ones, writes every room's record, releases the rooms and returns; by then
+// Ready is closed when the worker opens rooms.
+func (w *Worker) Ready() <-chan struct{} { return w.ready }
+
+// Run opens rooms on demand, takes over those of workers that have died, and
+// runs them until ctx ends. Then it takes no new ones, writes every room's
+// record, has others open the rooms that somebody needs, and returns; by then
 // every goroutine it started has ended. A Worker runs once.
 func (w *Worker) Run(ctx context.Context) error {
 	if w.started.Swap(true) {
@@ -142,41 +154,61 @@ func (w *Worker) Run(ctx context.Context) error {
 	// Whatever serves the rooms ends after them.
 	serving, endServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer endServing()
-	var services, keepers sync.WaitGroup
+	writing, endWriting := context.WithCancel(context.WithoutCancel(ctx))
+	defer endWriting()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var services, keepers, owning sync.WaitGroup
 	for _, s := range w.shards {
 		services.Go(func() { w.sort(serving, s) })
 	}
 	services.Go(func() { w.alarms.run(serving) })
 	services.Go(func() { w.watchPauses(serving) })
-	nodes := make(chan error, 1)
-	services.Go(func() { nodes <- w.nodes.Run(serving) })
+	services.Go(func() { fail(w.nodes.Run(serving)) })
 	w.queue.open()
-	writing, endWriting := context.WithCancel(context.WithoutCancel(ctx))
-	defer endWriting()
 	for range w.cfg.Writers {
 		keepers.Go(func() { w.keeper.run(writing) })
 	}
+	owning.Go(func() { fail(w.keepOwning(writing)) })
 
-	stop, err := w.serve(ctx)
-	if err == nil {
-		w.cfg.Log.Info("worker runs", "node", w.conn.Name(), "run", w.run)
-		select {
-		case <-ctx.Done():
-		case err = <-nodes:
-		}
-	}
+	stop := w.serveSoon(ctx, fail)
+	services.Go(func() { w.runSurveys(ctx) })
+	services.Go(func() { w.cutLogs(ctx) })
+	<-ctx.Done()
 	w.draining.Store(true)
 	stop()
 	w.drain(endWriting)
 	w.keeper.close()
 	keepers.Wait()
+	w.endRun(endWriting)
+	owning.Wait()
+	w.deleteLog(writing)
 	w.endRooms()
 	w.goes.Wait()
 	endServing()
 	services.Wait()
 	w.queue.close()
 	w.runners.Wait()
-	return err
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return nil
+}
+
+// serveSoon opens rooms as soon as the worker can own any, until stop is called.
+func (w *Worker) serveSoon(ctx context.Context, fail context.CancelCauseFunc) (stop func()) {
+	select {
+	case <-w.owning:
+	case <-ctx.Done():
+		return func() {}
+	}
+	stop, err := w.serve(ctx)
+	if err != nil {
+		fail(err)
+		return stop
+	}
+	close(w.ready)
+	return stop
 }
 
 // drain gives all rooms up and waits until they are gone; when Config.Drain has
@@ -214,14 +246,6 @@ func (w *Worker) drain(endWriting context.CancelFunc) {
 	}
 }
 
-// runName makes the name of one run of a worker. Two runs must never have the
-// same: records name their owner by it.
-func runName(node string) string {
-	var random [8]byte
-	rand.Read(random[:]) // never fails since Go 1.24
-	return fmt.Sprintf("%.44s-%x", node, random)
-}
-
 // Len returns how many rooms are in memory.
 func (w *Worker) Len() int {
 	w.mu.RLock()
@@ -254,9 +278,11 @@ func (w *Worker) endpoint(a bus.Address) *endpoint {
 	return e
 }
 
-// lostNode marks the members on an edge that is gone as away.
+// lostNode marks the members on an edge that is gone as away, and looks after
+// the rooms of a worker that is gone.
 func (w *Worker) lostNode(node bus.Node) {
 	if node.Role != "edge" {
+		w.surveySoon()
 		return
 	}
 	w.mu.Lock()

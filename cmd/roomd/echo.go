@@ -10,8 +10,12 @@ import (
 //	cast x  →  cast x to all
 type echo struct{}
 
-func echoKind() rooms.Kind {
-	return rooms.Kind{Name: "echo", Durability: rooms.None, New: func() rooms.Handler { return echo{} }}
+// echoKinds are the bare echo, and one that shows what commits cost.
+func echoKinds() []rooms.Kind {
+	kind := func(name string, d rooms.Durability) rooms.Kind {
+		return rooms.Kind{Name: name, Durability: d, New: func() rooms.Handler { return echo{} }}
+	}
+	return []rooms.Kind{kind("echo", rooms.None), kind("echo-commit", rooms.Commit)}
 }
 
 func (echo) Join(*rooms.Room, *rooms.Member) error { return nil }

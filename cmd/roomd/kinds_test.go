@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"math"
@@ -134,14 +135,35 @@ func TestChatRemembersTheLastLines(t *testing.T) {
 	}
 }
 
-func TestLobbyListsEverythingButLobbies(t *testing.T) {
-	got := index([]rooms.Listing{
+func TestLobbyListsRoomsForPeopleHoweverManyAreForTests(t *testing.T) {
+	there := []rooms.Listing{
 		{Kind: "lobby", ID: "main", Members: 3},
 		{Kind: "chat", ID: "lounge", Members: 2, Seats: 100},
 		{Kind: "plaza", ID: "garden", Dormant: true},
-	})
+	}
+	for i := range 2 * maxListed {
+		there = append(there, rooms.Listing{Kind: "ledger", ID: fmt.Sprint(i), Members: 100}, rooms.Listing{Kind: "echo", ID: fmt.Sprint(i), Members: 100})
+	}
+	list := func(_ context.Context, q rooms.Query) (some []rooms.Listing, err error) {
+		for _, l := range there {
+			if l.Kind == q.Kind && len(some) < q.Limit {
+				some = append(some, l)
+			}
+		}
+		return some, nil
+	}
+	var lobbyOf *lobby
+	for _, k := range kinds() {
+		if k.Name == "lobby" {
+			lobbyOf = k.New().(*lobby)
+		}
+	}
+	got, err := gather(t.Context(), lobbyOf.kinds, list)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if len(got) != 2 || got["chat.lounge"].Members != 2 || got["chat.lounge"].Seats != 100 || !got["plaza.garden"].Dormant {
-		t.Errorf("index = %+v", got)
+		t.Errorf("gather = %+v", got)
 	}
 }
 

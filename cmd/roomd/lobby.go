@@ -8,16 +8,17 @@ import (
 )
 
 const (
-	maxListed   = 1000 // rooms a lobby shows
-	listTimeout = 2 * time.Second
+	maxListed   = 1000            // rooms of a kind that a lobby shows
+	listTimeout = 4 * time.Second // a second for each kind, and some
 )
 
-// lobby is the room in which all rooms can be seen. Its state is the list,
-// looked up once a second while anybody is there:
+// lobby is the room in which the rooms of some kinds can be seen. Its state is
+// the list, looked up once a second while anybody is there:
 //
 //	{"rooms": {"chat.lounge": {"kind", "id", "members", "seats", "dormant", "meta"}, …}}
 type lobby struct {
 	Rooms   map[string]listed `msgpack:"rooms"`
+	kinds   []string          // that are listed
 	looking bool              // a look-up is under way
 }
 
@@ -31,10 +32,11 @@ type listed struct {
 	Meta    map[string]any `msgpack:"meta"`
 }
 
-func lobbyKind() rooms.Kind {
+// lobbyKind is a lobby that lists rooms of the given kinds.
+func lobbyKind(listedKinds []string) rooms.Kind {
 	return rooms.Kind{
 		Name:          "lobby",
-		New:           func() rooms.Handler { return &lobby{Rooms: map[string]listed{}} },
+		New:           func() rooms.Handler { return &lobby{Rooms: map[string]listed{}, kinds: listedKinds} },
 		TickRate:      1,
 		Sync:          200 * time.Millisecond,
 		Durability:    rooms.None,
@@ -71,26 +73,30 @@ func (l *lobby) look(r *rooms.Room) {
 	r.Go(func(ctx context.Context) func(*rooms.Room) {
 		ctx, cancel := context.WithTimeout(ctx, listTimeout)
 		defer cancel()
-		list, err := r.List(ctx, rooms.Query{Limit: maxListed})
+		all, err := gather(ctx, l.kinds, r.List)
 		return func(r *rooms.Room) {
 			l.looking = false
 			if err != nil {
 				r.Log().Warn("list rooms", "err", err)
 				return // what is shown stays until the next look
 			}
-			l.Rooms = index(list)
+			l.Rooms = all
 		}
 	})
 }
 
-// index puts the rooms in order by key, lobbies left out.
-func index(list []rooms.Listing) map[string]listed {
-	all := make(map[string]listed, len(list))
-	for _, it := range list {
-		if it.Kind == "lobby" {
-			continue
+// gather returns the rooms of the given kinds by key. Each kind is asked for by
+// itself: thousands of a load test's rooms must not crowd out the others.
+func gather(ctx context.Context, kinds []string, list func(context.Context, rooms.Query) ([]rooms.Listing, error)) (map[string]listed, error) {
+	all := make(map[string]listed)
+	for _, kind := range kinds {
+		some, err := list(ctx, rooms.Query{Kind: kind, Limit: maxListed})
+		if err != nil {
+			return nil, err
 		}
-		all[it.Kind+"."+it.ID] = listed{it.Kind, it.ID, it.Members, it.Seats, it.Dormant, it.Meta}
+		for _, it := range some {
+			all[it.Kind+"."+it.ID] = listed{it.Kind, it.ID, it.Members, it.Seats, it.Dormant, it.Meta}
+		}
 	}
-	return all
+	return all, nil
 }

@@ -192,13 +192,20 @@ func (r *Report) server(add func(string, string, ...any)) {
 
 // Verdict says in a sentence what went wrong, or "".
 func (r *Report) Verdict() string {
+	return verdict([]promise{{r.Lost, "lost"}, {r.Duplicates, "delivered or applied twice"}, {r.Reordered, "out of order"}, {r.Corrupt, "not what was sent"}})
+}
+
+// A promise was broken so many times.
+type promise struct {
+	broken uint64
+	what   string
+}
+
+func verdict(promises []promise) string {
 	var parts []string
-	for _, p := range []struct {
-		n    uint64
-		what string
-	}{{r.Lost, "lost"}, {r.Duplicates, "delivered or applied twice"}, {r.Reordered, "out of order"}, {r.Corrupt, "not what was sent"}} {
-		if p.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
+	for _, p := range promises {
+		if p.broken > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.broken, p.what))
 		}
 	}
 	if len(parts) == 0 {

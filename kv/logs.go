@@ -1,0 +1,232 @@
+package kv
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"roomd/bus"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Logs are the logs of all runs. A run is one life of a worker, under a name
+// that is never used again; its log is a JetStream stream of its own, so that
+// cutting it is a purge of whole blocks and deleting it one call. The methods
+// may be called from any goroutine.
+type Logs struct {
+	js  jetstream.JetStream
+	cfg Config
+
+	mu     sync.Mutex        // guards what follows
+	sealed map[string]uint64 // positions of the seals seen here, of logs that still exist
+}
+
+// OpenLogs returns the logs kept beside the records of the same Config. It does
+// no I/O.
+func OpenLogs(conn *bus.Conn, cfg Config) *Logs {
+	if cfg.Bucket == "" {
+		cfg.Bucket = defaultBucket
+	}
+	return &Logs{js: conn.JetStream(), cfg: cfg, sealed: make(map[string]uint64)}
+}
+
+func (l *Logs) stream(run string) string  { return l.cfg.Bucket + "_log_" + run }
+func (l *Logs) subject(run string) string { return "$RL." + l.cfg.Bucket + "." + run }
+
+// Begin creates the empty log of a new run. A run that has a log already is an
+// error: [ErrExists]. While JetStream is away it tries until ctx ends.
+func (l *Logs) Begin(ctx context.Context, run string) (*Log, error) {
+	if !bus.ValidNode(run) {
+		return nil, fmt.Errorf("begin log of run %q: not a valid name", run)
+	}
+	stream, err := retry(ctx, l.js.CreateStream, l.streamConfig(run))
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		err = ErrExists
+	}
+	if err != nil {
+		return nil, fmt.Errorf("begin log of run %q: %w", run, err)
+	}
+	return &Log{logs: l, run: run, stream: stream, wake: make(chan struct{}, 1)}, nil
+}
+
+// streamConfig holds a token, because NATS takes creating a stream again with
+// the same configuration for a success: a second try of one Begin is one, a
+// second Begin is not.
+func (l *Logs) streamConfig(run string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:       l.stream(run),
+		Subjects:   []string{l.subject(run)},
+		MaxMsgSize: -1,
+		Discard:    jetstream.DiscardNew,
+		DenyDelete: true,
+		Storage:    l.cfg.storage(),
+		Replicas:   max(l.cfg.Replicas, 1),
+		Metadata:   map[string]string{"roomd-begin": rand.Text()},
+	}
+}
+
+// Runs returns the runs that have a log, sealed or not, in no particular order.
+func (l *Logs) Runs(ctx context.Context) ([]string, error) {
+	names := l.js.StreamNames(ctx, jetstream.WithStreamListSubject(l.subject("*")))
+	var runs []string
+	for name := range names.Name() {
+		if run, ok := strings.CutPrefix(name, l.stream("")); ok {
+			runs = append(runs, run)
+		}
+	}
+	if err := names.Err(); err != nil {
+		return nil, fmt.Errorf("list logs: %w", err)
+	}
+	l.mu.Lock()
+	maps.DeleteFunc(l.sealed, func(run string, _ uint64) bool { return !slices.Contains(runs, run) })
+	l.mu.Unlock()
+	return runs, nil
+}
+
+// Delete removes the log of a run, if it has one.
+func (l *Logs) Delete(ctx context.Context, run string) error {
+	err := l.js.DeleteStream(ctx, l.stream(run))
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("delete log of run %q: %w", run, err)
+	}
+	l.mu.Lock()
+	delete(l.sealed, run)
+	l.mu.Unlock()
+	return nil
+}
+
+// Seal ends the log of a run for good: when it has returned nil, no entry is
+// acknowledged any more that [Logs.Read] would not find. Sealing again is
+// fine, and a run without a log needs no seal. While JetStream is away it tries
+// until ctx ends.
+func (l *Logs) Seal(ctx context.Context, run string) error {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		ok, err := l.trySeal(ctx, run)
+		if ok {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("seal log of run %q: %w", run, errors.Join(ctx.Err(), err))
+		case <-time.After(pause):
+		}
+	}
+}
+
+// trySeal writes the seal wherever the log ends then: it takes the place that
+// the writer must get its next message in. So it needs no compare-and-set and
+// cannot lose against a busy writer; a second seal changes nothing.
+func (l *Logs) trySeal(ctx context.Context, run string) (ok bool, err error) {
+	at, err := l.end(ctx, run)
+	if errors.Is(err, errNoLog) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if !at.seal() {
+		try, cancel := context.WithTimeout(ctx, ackTimeout)
+		defer cancel()
+		ack, err := l.js.Publish(try, l.subject(run), appendHead(nil, frameSeal, 0))
+		if err != nil {
+			return false, err
+		}
+		at.pos = ack.Sequence
+	}
+	l.sealedAt(run, at.pos)
+	return true, nil
+}
+
+func (l *Logs) sealedAt(run string, pos uint64) {
+	l.mu.Lock()
+	l.sealed[run] = pos
+	l.mu.Unlock()
+}
+
+// errNoLog says that a run has no log: NATS said so twice.
+var errNoLog = errors.New("no log")
+
+// A logEnd is where a log ends: the position of its last message, and what that
+// is, nil if it was purged.
+type logEnd struct {
+	pos  uint64
+	data []byte
+}
+
+func (e logEnd) seal() bool { return len(e.data) > 0 && e.data[0] == frameSeal }
+
+// end asks the stream's leader for the last message. It gives up soon.
+func (l *Logs) end(ctx context.Context, run string) (logEnd, error) {
+	stream, err := l.open(ctx, run)
+	if err != nil {
+		return logEnd{}, err
+	}
+	state := stream.CachedInfo().State
+	if state.Msgs == 0 {
+		return logEnd{pos: state.LastSeq}, nil
+	}
+	try, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	msg, err := stream.GetMsg(try, state.LastSeq)
+	if err != nil {
+		return logEnd{}, fmt.Errorf("look at message %d: %w", state.LastSeq, err)
+	}
+	return logEnd{msg.Sequence, msg.Data}, nil
+}
+
+// open asks the stream's leader how the log is. A log that is missing means that
+// there is nothing to take over: a moment later NATS must say the same again,
+// lest a server that is just starting is believed.
+func (l *Logs) open(ctx context.Context, run string) (jetstream.Stream, error) {
+	for missing := false; ; missing = true {
+		try, cancel := context.WithTimeout(ctx, ackTimeout)
+		stream, err := l.js.Stream(try, l.stream(run))
+		cancel()
+		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return stream, err
+		}
+		if missing {
+			return nil, errNoLog
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(retryEvery):
+		}
+	}
+}
+
+// Read calls each with every whole entry of a log, in order, up to where it ends
+// at the time of the call: everything acknowledged before. What each is given it
+// may keep. A run without a log has no entries. After an error, its own or that
+// of each, some entries may have been given already.
+func (l *Logs) Read(ctx context.Context, run string, each func(pos uint64, entry []byte) error) error {
+	stream, err := l.open(ctx, run)
+	if errors.Is(err, errNoLog) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read log of run %q: %w", run, err)
+	}
+	state := stream.CachedInfo().State
+	l.mu.Lock()
+	end := max(state.LastSeq, l.sealed[run]) // a new leader may not know all yet
+	l.mu.Unlock()
+	if state.Msgs == 0 && end == state.LastSeq {
+		return nil
+	}
+	d := deframer{each: each}
+	messages := scan{js: l.js, stream: l.stream(run), each: func(m *nats.Msg, pos uint64) (bool, error) {
+		err := d.add(pos, m.Data)
+		return pos < end, err
+	}}
+	return wrap(messages.run(ctx), "read log of run %q", run)
+}

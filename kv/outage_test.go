@@ -1,0 +1,152 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"roomd/bus"
+)
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func server(t *testing.T, cfg bus.ServerConfig) *bus.Conn {
+	t.Helper()
+	conn, err := bus.Open(t.Context(), bus.Config{Server: cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	return conn
+}
+
+// appendThrough appends n entries from 20 goroutines, calls disturb when a third
+// of them are acknowledged, and wants each in the log once.
+func appendThrough(t *testing.T, logs *Logs, log *Log, n int, disturb func()) {
+	t.Helper()
+	var appenders sync.WaitGroup
+	acked := make(chan struct{}, n)
+	for g := range 20 {
+		appenders.Go(func() {
+			for i := range n / 20 {
+				if got := write(log, fmt.Append(nil, g, "/", i)); got.err != nil {
+					t.Errorf("append = %v", got.err)
+				}
+				acked <- struct{}{}
+			}
+		})
+	}
+	for range n / 3 {
+		<-acked
+	}
+	disturb()
+	appenders.Wait()
+	found := map[string]int{}
+	for _, entry := range read(t, logs, log.Name()) {
+		found[entry]++
+	}
+	if len(found) != n {
+		t.Errorf("%d of %d entries are in the log", len(found), n)
+	}
+	for entry, times := range found {
+		if times != 1 {
+			t.Errorf("entry %s is %d times in the log", entry, times)
+		}
+	}
+}
+
+func TestAppendsWaitForNATSToComeBack(t *testing.T) {
+	cfg := bus.ServerConfig{Dir: t.TempDir(), Addr: freePort(t)}
+	first := server(t, cfg)
+	conn, err := bus.Open(t.Context(), bus.Config{URL: "nats://" + cfg.Addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	logs := OpenLogs(conn, Config{})
+	log := begin(t, logs, "w-1")
+	appendThrough(t, logs, log, 3000, func() {
+		first.Close()
+		server(t, cfg)
+	})
+	if log.Stats().Looks == 0 {
+		t.Error("the writer never looked: the outage was not noticed")
+	}
+}
+
+// cluster starts three servers that know each other, and waits for JetStream.
+func cluster(t *testing.T) []*bus.Conn {
+	t.Helper()
+	var addrs, routes []string
+	for range 3 {
+		addr := freePort(t)
+		addrs, routes = append(addrs, addr), append(routes, "nats://"+addr)
+	}
+	conns := make([]*bus.Conn, 3)
+	for i := range conns {
+		conns[i] = server(t, bus.ServerConfig{Name: fmt.Sprint("n", i), Dir: t.TempDir(), Cluster: addrs[i], Routes: routes})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for _, conn := range conns {
+		if err := conn.AwaitJetStream(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return conns
+}
+
+// The leader of a log's stream dies while 20 goroutines append; then somebody
+// who is connected to another server takes over.
+func TestLogOfAClusterSurvivesItsLeader(t *testing.T) {
+	servers := cluster(t)
+	var logs []*Logs
+	for _, conn := range servers {
+		logs = append(logs, OpenLogs(conn, Config{Replicas: 3}))
+	}
+	log, leader := beginLedElsewhere(t, logs[0])
+	start(t, log)
+	appendThrough(t, logs[0], log, 3000, servers[leader].Close)
+	other := logs[3-leader]
+	if err := other.Seal(t.Context(), log.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(read(t, other, log.Name())); got != 3000 {
+		t.Errorf("sealed log has %d entries, want 3000", got)
+	}
+	if got := write(log, nil); !errors.Is(got.err, ErrSealed) {
+		t.Errorf("append after the seal = %v, want ErrSealed", got.err)
+	}
+}
+
+// beginLedElsewhere begins logs until one has its leader on another server than
+// the first, and returns it and the number of that server.
+func beginLedElsewhere(t *testing.T, logs *Logs) (log *Log, leader int) {
+	t.Helper()
+	for n := 0; leader == 0; n++ {
+		var err error
+		if log, err = logs.Begin(t.Context(), fmt.Sprint("w-", n)); err != nil {
+			t.Fatal(err)
+		}
+		stream, err := logs.open(t.Context(), log.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Sscanf(stream.CachedInfo().Cluster.Leader, "n%d", &leader); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return log, leader
+}

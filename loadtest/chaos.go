@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"roomd/loadtest/chaos"
+	"roomd/loadtest/cluster"
+	"roomd/loadtest/target"
+)
+
+// Everything is killed, hung, drained and cut off, and all promises are checked.
+// Package chaos does it; this file has its command line.
+
+type chaosOptions struct {
+	seed                 uint64
+	faults               []string
+	single               bool
+	nats, edges, workers int
+	natsServer           string
+	keep                 bool
+}
+
+func chaosFlags(o *options, f *flag.FlagSet) {
+	o.length, o.warmup = time.Minute, 0
+	f.Lookup("for").DefValue, f.Lookup("for").Usage = "1m0s", "how long the load lasts: 3 s at first and 9 s at the end are without faults"
+	c := &o.chaos
+	f.Uint64Var(&c.seed, "seed", 0, "schedule and load follow from this; 0: a random one, which is printed")
+	f.Func("faults", "what to do, with commas between: "+strings.Join(chaos.Sorts(false), ", ")+
+		"; with -single "+strings.Join(chaos.Sorts(true), ", ")+"; a verb or a role stands for all of its own (default all)", func(s string) error {
+		c.faults = strings.Split(s, ",")
+		return nil
+	})
+	f.BoolVar(&c.single, "single", false, "one roomd with everything inside instead of a cluster")
+	f.IntVar(&c.nats, "nats", 3, "NATS servers: 1 or 3; records and logs have as many replicas")
+	f.StringVar(&c.natsServer, "nats-server", "", "a built nats-server to start instead of building one")
+	f.BoolVar(&c.keep, "keep", false, "keep histories, logs and data, also when nothing was wrong")
+	f.IntVar(&c.edges, "edges", 2, "edges")
+	f.IntVar(&c.workers, "workers", 3, "workers")
+	f.IntVar(&o.clients, "clients", 100, "clients")
+	f.IntVar(&o.rooms, "rooms", 20, "rooms they are spread over")
+	f.Float64Var(&o.rate, "rate", 400, "commands a second, over all rooms")
+	f.StringVar(&o.kind, "kind", o.kind, "kind of the rooms: ledger, ledger-interval or ledger-none")
+}
+
+func (o *options) checkChaos() error {
+	c := &o.chaos
+	if _, err := chaos.ParseFaults(c.faults, c.single); err != nil {
+		return err
+	}
+	switch {
+	case !o.keepsBooks():
+		return errors.New("-kind must be a ledger: only those can be checked")
+	case c.nats != 1 && c.nats != 3:
+		return errors.New("-nats must be 1 or 3")
+	case c.edges < 1 || c.workers < 1 || c.edges > 20 || c.workers > 20:
+		return errors.New("-edges and -workers must be 1 to 20")
+	case o.length < 2*time.Second:
+		return errors.New("-for must be at least 2s")
+	}
+	if c.seed == 0 {
+		c.seed = rand.Uint64N(1e6) + 1
+	}
+	return nil
+}
+
+func doChaos(t *test, ctx context.Context) error {
+	if err := target.RoomForClients(t.o.clients); err != nil {
+		return err
+	}
+	if len(t.o.clientCPUs) > 0 {
+		if err := target.PinSelf(t.o.clientCPUs); err != nil {
+			return err
+		}
+	}
+	c := &t.o.chaos
+	var mu sync.Mutex // guards progress: faults happen at the same time
+	result, err := chaos.Run(ctx, chaos.Config{
+		Seed: c.seed, For: t.o.length, Kind: t.o.kind, Clients: t.o.clients, Rooms: t.o.rooms, Rate: t.o.rate, Faults: c.faults,
+		Cluster: cluster.Config{Single: c.single, NATS: c.nats, Edges: c.edges, Workers: c.workers, Roomd: t.o.binary, NATSServer: c.natsServer},
+		Keep:    c.keep,
+		Say: func(text string) {
+			mu.Lock()
+			defer mu.Unlock()
+			t.progress.note(text)
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("seed %d: %w", c.seed, err)
+	}
+	t.own = result
+	return nil
+}
