@@ -61,7 +61,11 @@ func (s *system) office(t *testing.T, kind string) *office {
 	t.Helper()
 	o := &office{acks: make(chan struct{}, 1<<16), stop: make(chan struct{})}
 	for i := range officeRooms * clerksPerRoom {
-		o.clerks = append(o.clerks, s.clerk(t, kind, fmt.Sprint("o", i%officeRooms), fmt.Sprint("clerk", i)))
+		at := *s // half of them at the next edge, if there is one
+		if i >= officeRooms {
+			at.turn()
+		}
+		o.clerks = append(o.clerks, at.clerk(t, kind, fmt.Sprint("o", i%officeRooms), fmt.Sprint("clerk", i)))
 	}
 	for _, c := range o.clerks {
 		o.work.Go(func() { c.work(t, o) })
@@ -70,11 +74,17 @@ func (s *system) office(t *testing.T, kind string) *office {
 	return o
 }
 
+// turn puts another edge in the first place.
+func (s *system) turn() {
+	urls := append(slices.Clone(s.more), s.url)
+	s.url, s.more = urls[0], urls[1:]
+}
+
 func (s *system) clerk(t *testing.T, kind, id, name string) *clerk {
 	t.Helper()
 	c := &clerk{name: name}
 	var err error
-	if c.Client, err = client.Dial(t.Context(), client.Config{URL: s.url, User: name}); err != nil {
+	if c.Client, err = client.Dial(t.Context(), client.Config{URL: s.url, More: s.more, User: name}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
@@ -282,6 +292,7 @@ func TestWorkersCanBeRestartedOneByOneUnderLoadWithoutADisconnect(t *testing.T) 
 }
 
 func TestPausedWorkerCommitsNothingOnceItWasReplacedAndSaysSo(t *testing.T) { // R1
+	t.Parallel()
 	s := apart(t)
 	s.start(t)
 	t.Cleanup(func() { s.stop(t) })
@@ -289,22 +300,45 @@ func TestPausedWorkerCommitsNothingOnceItWasReplacedAndSaysSo(t *testing.T) { //
 	o.progress(t)
 	s.spare.start(t)
 	t.Cleanup(func() { s.spare.stop(t, syscall.SIGTERM) })
-	paused := s.worker.cmd.Process
-	if err := paused.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { paused.Signal(syscall.SIGCONT) }) // a stopped process would never end
+	resume := s.worker.pause(t)
 	o.progress(t)
-	if err := paused.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	resume()
 	s.worker.log.awaits(t, "worker was replaced")
 	o.progress(t)
 	o.audit(t, s, "minutes")
 	o.stayed(t)
 }
 
+func TestClientsOfAnEdgeThatGoesCarryOnAtAnotherOne(t *testing.T) {
+	for name, sig := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "in order": syscall.SIGTERM} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := apart(t)
+			s.start(t)
+			t.Cleanup(func() { s.stop(t) })
+			s.more = []string{s.secondEdge(t)}
+			o := s.office(t, "minutes")
+			o.progress(t)
+			s.edge.stop(t, sig)
+			o.progress(t)
+			s.turn() // the auditor goes where there is an edge
+			o.audit(t, s, "minutes")
+			for _, c := range o.clerks[:officeRooms] {
+				if again := c.joined[len(c.joined)-1]; len(c.joined) != 2 || !again.Resumed {
+					t.Errorf("%s came back with %+v, want its seat", c.name, again)
+				}
+			}
+			for _, c := range o.clerks[officeRooms:] {
+				if len(c.joined) != 1 {
+					t.Errorf("%s, at the other edge, had to join again", c.name)
+				}
+			}
+		})
+	}
+}
+
 func TestOutageOfNATSCostsNoConnectionAndNoLine(t *testing.T) {
+	t.Parallel()
 	s := apart(t)
 	s.start(t)
 	t.Cleanup(func() { s.stop(t) })

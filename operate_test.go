@@ -126,6 +126,7 @@ func natsServer(t *testing.T) (url string) {
 }
 
 func TestOperatorsSeeNodesAndAreToldWhomTheyMayMean(t *testing.T) {
+	t.Parallel()
 	nats := natsServer(t)
 	if out, err := operator(t, "nodes", "-nats", nats); err == nil || !strings.Contains(out, "no node answers") {
 		t.Errorf("without nodes it says %q, %v", out, err)
@@ -174,6 +175,7 @@ func TestOperatorsSeeNodesAndAreToldWhomTheyMayMean(t *testing.T) {
 }
 
 func TestDrainedNodeLeavesInOrderAndItsRoomsGoOn(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t)
 	nats := c.worker.args[slices.Index(c.worker.args, "-nats")+1]
 	ann := c.guests[0]

@@ -23,7 +23,8 @@ import (
 // A system is roomd as real processes: all in one, or an edge, a worker and a
 // NATS server apart. The tests below hold for both.
 type system struct {
-	url    string // of the edge
+	url    string   // of the edge
+	more   []string // of further edges
 	nats   string
 	edge   *process
 	worker *process // the same as edge where all is in one process
@@ -91,6 +92,30 @@ func (p *process) stop(t *testing.T, sig syscall.Signal) {
 		t.Errorf("roomd %v ended with %v; %s", p.args, err, p.log)
 	}
 	p.cmd = nil
+}
+
+// pause stops the process in its tracks until resume, or the end of the test.
+func (p *process) pause(t *testing.T) (resume func()) {
+	t.Helper()
+	stopped := p.cmd.Process
+	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	resume = sync.OnceFunc(func() {
+		if err := stopped.Signal(syscall.SIGCONT); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(resume) // a stopped process would never end
+	var status syscall.WaitStatus
+	for { // it takes a moment
+		if _, err := syscall.Wait4(stopped.Pid, &status, syscall.WUNTRACED, nil); !errors.Is(err, syscall.EINTR) {
+			if err != nil || !status.Stopped() {
+				t.Fatalf("wait for it to stop: %v, %v", status, err)
+			}
+			return resume
+		}
+	}
 }
 
 // noLimit lets a client say as much as it gets answers for.
@@ -368,16 +393,13 @@ func (s *system) written(t *testing.T, key, text string) chan bool {
 }
 
 func TestKilledEdgeLosesNothing(t *testing.T) {
+	t.Parallel()
 	s := apart(t)
 	s.start(t)
 	t.Cleanup(func() { s.stop(t) })
-	other := &process{args: slices.Clone(s.edge.args)}
-	otherAddr := freeAddr(t)
-	other.args[slices.Index(other.args, "-addr")+1] = otherAddr
-	other.start(t)
-	t.Cleanup(func() { other.stop(t, syscall.SIGTERM) })
+	second := s.secondEdge(t)
 	ann := s.guest(t, "Ann")
-	bob := (&system{url: "ws://" + otherAddr + "/ws"}).guest(t, "Bob")
+	bob := (&system{url: second}).guest(t, "Bob")
 	s.edge.stop(t, syscall.SIGKILL)
 	for i := range 100 { // while Ann has no edge
 		bob.add(t, fmt.Sprint(i))
@@ -393,6 +415,16 @@ func TestKilledEdgeLosesNothing(t *testing.T) {
 	}
 }
 
+// secondEdge starts another edge, and returns its URL.
+func (s *system) secondEdge(t *testing.T) (url string) {
+	t.Helper()
+	p, addr := &process{args: slices.Clone(s.edge.args)}, freeAddr(t)
+	p.args[slices.Index(p.args, "-addr")+1] = addr
+	p.start(t)
+	t.Cleanup(func() { p.stop(t, syscall.SIGTERM) })
+	return "ws://" + addr + "/ws"
+}
+
 // A crowd is two workers and two edges at one NATS, with a guest who says
 // nothing at each edge. All rooms are the first worker's.
 type crowd struct {
@@ -406,12 +438,8 @@ func newCrowd(t *testing.T) *crowd {
 	c := &crowd{system: s, second: &process{args: s.worker.args}}
 	s.start(t)
 	t.Cleanup(func() { s.stop(t) })
-	other := &process{args: slices.Clone(s.edge.args)}
-	otherAddr := freeAddr(t)
-	other.args[slices.Index(other.args, "-addr")+1] = otherAddr
-	other.start(t)
-	t.Cleanup(func() { other.stop(t, syscall.SIGTERM) })
-	c.guests = []*guest{s.guest(t, "Ann"), (&system{url: "ws://" + otherAddr + "/ws"}).guest(t, "Bob")}
+	second := s.secondEdge(t)
+	c.guests = []*guest{s.guest(t, "Ann"), (&system{url: second}).guest(t, "Bob")}
 	c.second.start(t)
 	t.Cleanup(func() { c.second.stop(t, syscall.SIGTERM) })
 	return c
@@ -424,6 +452,7 @@ func (g *guest) hears(t *testing.T, notice string) {
 }
 
 func TestRoomOfAKilledWorkerComesBackToMembersWhoSayNothing(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t)
 	c.worker.stop(t, syscall.SIGKILL)
 	for _, g := range c.guests {
@@ -440,13 +469,10 @@ func TestRoomOfAKilledWorkerComesBackToMembersWhoSayNothing(t *testing.T) {
 }
 
 func TestPausedWorkerShowsNothingOnceItsRoomsWereTakenOver(t *testing.T) { // R1
+	t.Parallel()
 	c := newCrowd(t)
-	paused := c.worker.cmd.Process
-	if err := paused.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { paused.Signal(syscall.SIGCONT) }) // a stopped process would never end
-	for i := range 10 { // which it finds when it wakes up, and nobody else ever
+	resume := c.worker.pause(t)
+	for i := range 10 {                                  // which it finds when it wakes up, and nobody else ever
 		if err := c.guests[0].room.Send("add", fmt.Sprint("ghost ", i)); err != nil {
 			t.Fatal(err)
 		}
@@ -457,9 +483,7 @@ func TestPausedWorkerShowsNothingOnceItsRoomsWereTakenOver(t *testing.T) { // R1
 	if n := c.guests[0].add(t, "new"); n != 1 {
 		t.Errorf("reply %d to the first line, want 1", n)
 	}
-	if err := paused.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	resume()
 	for i := range 200 {
 		if n := c.guests[1].add(t, fmt.Sprint(i)); n != i+2 {
 			t.Fatalf("reply %d to line %d, want %d: two workers answer", n, i, i+2)
@@ -479,6 +503,7 @@ func TestPausedWorkerShowsNothingOnceItsRoomsWereTakenOver(t *testing.T) { // R1
 }
 
 func TestRoomsMoveFromAWorkerThatEndsInOrderWithoutLoss(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t)
 	ann, bob := c.guests[0], c.guests[1]
 	ended := make(chan bool)

@@ -104,8 +104,8 @@ func bring(kind *Kind, rec record, entries []entryHead) ([]byte, error) {
 const (
 	pingTimeout = time.Second
 	lostTimeout = 250 * time.Millisecond // where its node is not known to be alive
-	deadAfter   = 3 // times that nobody listens
-	deadEvery   = 40 * time.Millisecond
+	deadAfter   = 3                      // times that nobody listens
+	deadEvery   = 25 * time.Millisecond
 )
 
 // inherit returns what the log of a room's last owner has of the room, unless

@@ -7,10 +7,10 @@
 //
 // Somebody joins a room that nobody has in memory. The edge hears from NATS
 // that there is no responder and asks the workers that host the kind, one of
-// which answers: it reads the room's record, writes it again with its own name
-// and the next epoch (a compare-and-set, so of several workers one succeeds),
-// restores the state, calls Open, and subscribes. From then on the room is
-// live.
+// which answers: it reads the room's record, writes it again with the name of
+// its run and the next epoch (a compare-and-set, so of several workers one
+// succeeds), restores the state, calls Open, and subscribes. From then on the
+// room is live, and all edges hear where its new owner begins.
 //
 // A live room is a struct and a mailbox. Commands that arrive are put into the
 // mailbox, and the room is queued for a turn; a few goroutines give turns to
@@ -25,8 +25,33 @@
 // its subscription ends, what arrived before is still run, and the last record
 // is written without an owner. The next join brings it back. A room that its
 // author closes leaves a record that says so; who joins then begins anew. When
-// its worker ends in order, all this is done for every room, and members keep
-// their seats for their linger in the room's next life.
+// its worker ends in order, all this is done for every room, a few dozen at a
+// time, and another worker is asked to open each that somebody needs.
+//
+// # What survives
+//
+// That is the kind's choice, Kind.Durability. With Interval the record is
+// written every so often. With Commit every turn that has changed anything (the
+// state, members and seats, numbers and replies of commands, history, timers,
+// meta) makes an entry, the difference to what was before, for the worker's log;
+// what the turn has said is held back until the log has it, and meanwhile
+// commands gather for the next turn. So a room has one entry on its way, and the
+// log writes the entries of all rooms together. The record follows in the
+// background, when the room falls quiet or has logged much, and the log is cut
+// behind what all records have.
+//
+// # When a worker dies
+//
+// Nobody holds a lease. A run is taken for dead when nobody listens where it
+// answers pings, or when it is silent and its node is lost (package bus). That
+// may be a mistake, and does no harm: whoever takes a room over first seals the
+// log of its last owner (package kv), which therefore commits nothing any more,
+// finds out, drops all its rooms and goes on under a new run. Then it reads the
+// log, once for all rooms, and brings each record up to what the log has.
+//
+// Rooms with traffic are opened as edges ask for them; the others by the
+// workers that are left, each its share, as soon as they notice: timers go on,
+// and members on an edge that noticed nothing are brought back in.
 //
 // # Members
 //
@@ -38,34 +63,40 @@
 //
 // # What you can rely on
 //
-//   - R1, one owner: each write of a record is a compare-and-set on its last
-//     revision, under one epoch and owner. A worker whose write is refused looks
-//     at the record, and if it names another it stops the room, silently for
-//     clients and with a line in the log. Today this holds for what is written:
-//     a worker that was paused and then wakes may still answer commands until
-//     it has looked at its records, which it does first thing. What it says then
-//     bears an old epoch, so an edge that has heard the next owner drops it.
-//     Commands that waited past their deadline meanwhile are not run.
+//   - R1, one owner: a run commits only to its own log, and only while nobody
+//     has sealed it; a record is written by compare-and-set on its last revision.
+//     A worker that was paused or cut off and comes back finds its log sealed and
+//     stops its rooms, silently for clients and with a line in the log. Commands
+//     that waited past their deadline meanwhile are not run. Rooms without Commit
+//     may say something before their worker has noticed; that bears an old epoch,
+//     so an edge that has heard the next owner drops it.
 //   - R2, epochs grow: by one with each owner, never reused, also across a
 //     room's closing. Every envelope bears one.
 //   - R3, one at a time: callbacks of a room never overlap, nor nest: a Kick or
 //     a Close takes effect when the callback has returned.
 //   - R4, order: commands of a member run in the order of their numbers; all
 //     members see broadcasts in the same order, seq by seq.
+//   - R5, commit, then show: with Commit durability nothing leaves a room, no
+//     reply, no message, no patch, before the log has what caused it.
 //   - R6, once: a numbered command is applied once and keeps its reply until the
-//     client has it. Numbers and replies are part of the record.
+//     client has it. Numbers and replies survive with the state.
 //   - R7, bounds: mailbox, history, kept replies, timers and what Go runs have
 //     limits; beyond them commands are refused with a code, histories forget
 //     the oldest, and metrics count it.
 //
 // # What you can't
 //
-// R5 (commit, then show) does not hold yet: state is stored at intervals, so a
-// worker that dies takes with it what happened since the last time, replies
-// that were sent included. Clients are told that the room went back. A room
-// whose worker died comes back when an edge with members misses the worker, or
-// when somebody joins; timers of a room without members at an edge wait until
-// then.
+// Without Commit a worker that dies takes with it what happened since the
+// record was last written, replies that were sent included; clients are told
+// that the room went back (reset). With None it begins anew.
+//
+// A turn that panics with Commit durability is as if it had not been: the room
+// closes, nobody hears what the turn has said, and the room comes back as it was
+// before. Commands without a number may be lost with anybody who dies.
+//
+// The cost of an entry grows with the state, which is encoded and compared
+// after every turn: 1 ms for some 500 KB. Large states belong into several
+// rooms, or under Interval.
 //
 // Presence diffs are to be applied as sets: a diff may repeat what a newcomer's
 // list of members already said.

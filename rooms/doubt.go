@@ -13,7 +13,7 @@ import (
 
 const (
 	lookEvery   = 500 * time.Millisecond
-	pausedAfter = time.Second // less is common under load
+	pausedAfter = time.Second // a process that was stopped for less was hardly missed
 )
 
 // watchPauses runs until ctx ends.

@@ -45,7 +45,12 @@ func startBus(t testing.TB) *testBus {
 	return &testBus{conn, store, kv.OpenLogs(conn, kv.Config{Memory: true}), make(map[*Worker]func())}
 }
 
-func quiet() *slog.Logger { if os.Getenv("LOUD")!="" { return slog.Default() }; return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func quiet() *slog.Logger {
+	if os.Getenv("LOUD") != "" {
+		return slog.Default()
+	}
+	return slog.New(slog.NewTextHandler(io.Discard, nil))
+}
 
 // worker runs a worker of that name; stop ends it in order.
 func (b *testBus) worker(t testing.TB, name string, cfg Config, kinds ...Kind) (w *Worker, stop func()) {

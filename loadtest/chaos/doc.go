@@ -26,6 +26,7 @@
 //     (linearizability)
 //   - leaks: when all clients have gone, goroutines and descriptors of every node
 //     are back near where they were before the first came
+//   - sockets: no connection was lost while its edge lived
 //   - crashes: no process ended but those that were killed or asked to
 //
 // In rooms of a kind that may lose what is newer than its last record a reset

@@ -44,6 +44,7 @@ type player struct {
 type drop struct {
 	at  time.Duration
 	url string // of the edge
+	why error
 }
 
 // pending is a command under way: the op's index and its reply to come.
@@ -111,7 +112,7 @@ func (p *player) changed(err error) {
 	p.online = false
 	p.hear(Heard{What: HeardLost, Text: err.Error()})
 	if p.client != nil { // else it was lost before the test began
-		p.drops = append(p.drops, drop{p.now(), p.client.URL()})
+		p.drops = append(p.drops, drop{p.now(), p.client.URL(), err})
 	}
 }
 

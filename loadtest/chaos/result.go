@@ -164,6 +164,7 @@ func (res *Result) count(p *player, troubled func(url string, at time.Duration) 
 			res.SocketsMoved++
 		} else {
 			res.SocketsDropped++
+			res.add(Violation{Rule: RuleSocket, Client: p.name, Text: fmt.Sprintf("at %v: %v", d.at.Round(time.Millisecond), d.why)})
 		}
 	}
 }
