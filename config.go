@@ -101,7 +101,7 @@ func (c *config) flags(out io.Writer) *flag.FlagSet {
 	f.StringVar(&c.natsCluster, "nats-cluster", "", "`address` for routes of the NATS inside; needs -name")
 	f.StringVar(&c.natsRoutes, "nats-routes", "", "`URLs` of the cluster's other servers, with commas between")
 	f.BoolVar(&c.syncAlways, "sync-always", false, "have the NATS inside fsync every write: survives power cuts")
-	f.IntVar(&c.replicas, "replicas", 1, "copies of rooms' records that a NATS cluster keeps")
+	f.IntVar(&c.replicas, "replicas", 1, "copies of rooms' records and logs that a NATS cluster keeps")
 	f.StringVar(&c.prefix, "prefix", "r", "first `token` of every NATS subject")
 	f.StringVar(&c.origins, "origins", "", "`origins` whose pages may connect, with commas between; * for all (default: the page's own host)")
 	f.BoolVar(&c.trustProxy, "trust-proxy", false, "take client addresses from X-Forwarded-For")
@@ -112,7 +112,7 @@ func (c *config) flags(out io.Writer) *flag.FlagSet {
 	f.IntVar(&c.inFlight, "in-flight", 64, "commands of one member that may wait for a reply")
 	f.IntVar(&c.outbox, "outbox-bytes", 256<<10, "`bytes` that a slow client may fall behind")
 	f.IntVar(&c.maxRooms, "max-rooms", 100_000, "rooms at once in this worker")
-	f.DurationVar(&c.lostAfter, "lost-after", 2500*time.Millisecond, "silence after which nodes find out whether another is lost; the same for all nodes")
+	f.DurationVar(&c.lostAfter, "lost-after", 2*time.Second, "silence after which nodes find out whether another is lost; the same for all nodes")
 	f.DurationVar(&c.drain, "drain", 10*time.Second, "how long an orderly end may take, for clients to leave and then for rooms to move")
 	f.DurationVar(&c.drainDelay, "drain-delay", 0, "how long /readyz says 503 before an edge that ends turns clients away; a second SIGTERM skips it")
 	f.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
@@ -190,6 +190,8 @@ func (c *config) check(given, inEnv map[string]bool) error {
 		return errors.New("-nats uses a server elsewhere; -data, -memory, -sync-always and -nats-… are for the one inside (so are ROOMD_DATA and the like)")
 	case c.memory && (given["data"] || inEnv["data"] && !given["memory"]):
 		return errors.New("-memory and -data contradict each other")
+	case c.replicas > 1 && c.nats == "" && c.natsCluster == "":
+		return fmt.Errorf("-replicas %d needs a cluster of so many NATS servers: -nats-cluster, or -nats", c.replicas)
 	case c.natsCluster != "" && c.name == "":
 		return errors.New("-nats-cluster needs -name: each server of a cluster has its own, and keeps it")
 	case c.name != "" && (!bus.ValidNode(c.name) || len(c.name) > maxName):

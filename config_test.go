@@ -42,6 +42,7 @@ func TestArgumentsAreReadAndWrongOnesExplained(t *testing.T) {
 		"several servers":       {args: []string{"-nats", "nats://x,nats://y"}, ok: func(c config) bool { return c.bus(nil).URL == "nats://x,nats://y" }},
 		"silence":               {args: []string{"-lost-after", "4s"}, ok: func(c config) bool { return c.bus(nil).LostAfter == 4*time.Second }},
 		"drain delay":           {env: map[string]string{"ROOMD_DRAIN_DELAY": "5s"}, ok: func(c config) bool { return c.drainDelay == 5*time.Second }},
+		"copies of one":         {args: []string{"-replicas", "3"}, want: "needs a cluster"},
 		"negative delay":        {args: []string{"-drain-delay", "-1s"}, want: "-drain-delay"},
 	} {
 		t.Run(name, func(t *testing.T) {

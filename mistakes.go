@@ -57,6 +57,8 @@ func explain(err error, cfg config) string {
 		hint = fmt.Sprintf("the disk that holds %s is full", cfg.data)
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		hint = "too few file descriptors; raise the limit (ulimit -n), or lower -max-conns"
+	case strings.Contains(err.Error(), "replicas > 1 not supported"):
+		hint = fmt.Sprintf("the NATS server is alone; -replicas %d needs a cluster of so many", cfg.replicas)
 	case errors.Is(err, bus.ErrNoJetStream):
 		hint = "the NATS server runs without JetStream; start it with -js"
 	case errors.As(err, &addrErr), errors.As(err, &dnsErr) && cfg.nats == "":

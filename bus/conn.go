@@ -26,7 +26,7 @@ type Config struct {
 	Prefix      string        // first token of every subject; empty means "r"
 	Credentials string        // file with NATS credentials (JWT and seed); empty: none, or user:password in the URL
 	Dial        time.Duration // how long Open tries to reach NATS; zero means 5 s
-	LostAfter   time.Duration // silence after which nodes ask whether another is lost, 0.5 s to 1 min and the same for all nodes; zero means 2.5 s
+	LostAfter   time.Duration // silence after which nodes ask whether another is lost, 0.5 s to 1 min and the same for all nodes; zero means 2 s
 	Log         *slog.Logger  // nil means slog.Default()
 }
 
@@ -40,7 +40,7 @@ const (
 	writeTimeout  = 2 * time.Second
 	dialTimeout   = 5 * time.Second
 
-	defaultLostAfter = 2500 * time.Millisecond
+	defaultLostAfter = 2 * time.Second
 	minLostAfter     = 500 * time.Millisecond // heartbeats come five times as often: less would take a busy node for a dead one
 	maxLostAfter     = time.Minute
 )

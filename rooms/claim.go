@@ -122,7 +122,7 @@ func (w *Worker) inherit(ctx context.Context, own *ownership, owner, key string)
 		return entries, false, err
 	case !bus.ValidNode(owner):
 		return nil, false, errRecord
-	case !w.tails.has(owner):
+	case !w.tails.has(owner) && !w.isLost(owner):
 		has, logged, err := w.ping(ctx, owner, key)
 		switch {
 		case err == nil && has:
@@ -158,6 +158,12 @@ func (w *Worker) ping(ctx context.Context, run, key string) (has, logged bool, e
 	rd := bus.NewReader(answer)
 	has, logged = rd.Bool(), rd.Bool()
 	return has, logged, rd.Err()
+}
+
+// isLost reports whether a run's node was found silent and not heard since.
+func (w *Worker) isLost(run string) bool {
+	node := nodeOf(run)
+	return w.nodes.Lost(node) && !w.nodes.Alive(node)
 }
 
 // isDead decides whether a run is to be replaced, given how a first ping of it

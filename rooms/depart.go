@@ -95,10 +95,10 @@ func (r *Room) detached(err error) {
 
 // writeLast writes the record with which the room is released.
 func (r *Room) writeLast() {
+	r.wanted.Store(!r.over && (r.needed() || r.kind.TickWhenEmpty))
 	r.worker.keeper.add(job{
 		room: r, value: r.appendRecord(nil, ""), revision: r.revision, final: true,
 		retire: r.over || r.kind.Durability == None,
-		wanted: !r.over && (r.needed() || r.kind.TickWhenEmpty),
 	})
 }
 

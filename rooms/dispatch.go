@@ -97,8 +97,9 @@ func (w *Worker) runRooms() {
 	}
 }
 
-// listen subscribes a room. Commands that were sent before the next flush may
-// find nobody.
+// listen subscribes a room. Whoever hears of it by something published on the
+// same connection afterwards finds it subscribed: NATS keeps the order, also on
+// the way to its other servers.
 func (w *Worker) listen(r *Room) error {
 	sub, err := w.conn.Subscribe(w.conn.Subjects().In(r.key), "", r.shard.in)
 	if err != nil {

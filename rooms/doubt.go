@@ -18,13 +18,9 @@ const (
 
 // watchPauses runs until ctx ends.
 func (w *Worker) watchPauses(ctx context.Context) {
-	back := make(chan struct{}, 1)
 	defer w.conn.OnChange(func(connected bool) {
 		if connected {
-			select {
-			case back <- struct{}{}:
-			default:
-			}
+			w.doubtSoon()
 		}
 	})()
 	tick := time.NewTicker(lookEvery)
@@ -34,8 +30,8 @@ func (w *Worker) watchPauses(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-back:
-			w.doubt("connection was lost")
+		case <-w.away:
+			w.doubt("connection was lost, or others thought so")
 		case <-tick.C:
 			now := time.Now()
 			if away := now.Sub(last); away > pausedAfter {
@@ -43,6 +39,14 @@ func (w *Worker) watchPauses(ctx context.Context) {
 			}
 			last = now
 		}
+	}
+}
+
+// doubtSoon has watchPauses doubt, once for all who ask until then.
+func (w *Worker) doubtSoon() {
+	select {
+	case w.away <- struct{}{}:
+	default:
 	}
 }
 

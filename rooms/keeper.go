@@ -32,7 +32,6 @@ type job struct {
 	revision uint64
 	final    bool // the room ends with this write
 	retire   bool // and its record is not to be listed
-	wanted   bool // and somebody needs it: where this worker leaves service, another is to open it
 }
 
 // errFenced means that a record names another owner, or a later epoch.
@@ -115,9 +114,6 @@ func (k *keeper) finish(ctx context.Context, j job) {
 		switch {
 		case err == nil:
 			k.worker.forget(j.room)
-			if j.wanted && k.worker.draining.Load() {
-				k.worker.handOff(ctx, j.room)
-			}
 			return
 		case errors.Is(err, errFenced):
 			log.Warn("last record refused: another worker owns the room", "room", j.room.key, "epoch", j.room.epoch)

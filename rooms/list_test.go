@@ -29,6 +29,9 @@ func TestListShowsLiveRoomsOfAllWorkersAndDormantOnes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if err := w.conn.Flush(t.Context()); err != nil { // nobody was answered
+			t.Fatal(err)
+		}
 	}
 	key := "counter.w2-1"
 	m := e.join(key, "Ann").To

@@ -125,7 +125,7 @@ func (w *Worker) openHere(ctx context.Context, kind *Kind, key string) (*Room, e
 		w.drop(r)
 		return nil, bus.Errorf(bus.Unavailable, "worker was replaced")
 	}
-	if err := w.wakeUp(ctx, r); err != nil {
+	if err := w.wakeUp(r); err != nil {
 		w.drop(r)
 		return nil, err
 	}
@@ -161,7 +161,7 @@ func (w *Worker) build(kind *Kind, key string, c claim) (r *Room, err error) {
 }
 
 // wakeUp runs the room's first turn and subscribes it.
-func (w *Worker) wakeUp(ctx context.Context, r *Room) error {
+func (w *Worker) wakeUp(r *Room) error {
 	woken := make(chan error, 1)
 	w.post(r, func(r *Room) {
 		var err error = bus.Errorf(bus.Internal, "room's code panicked")
@@ -179,10 +179,7 @@ func (w *Worker) wakeUp(ctx context.Context, r *Room) error {
 	if err := <-woken; err != nil {
 		return err
 	}
-	if err := w.listen(r); err != nil {
-		return err
-	}
-	return w.conn.Flush(ctx)
+	return w.listen(r)
 }
 
 var shardSeed = maphash.MakeSeed()

@@ -69,6 +69,7 @@ type Room struct {
 	sub      *bus.Subscription // guarded by worker.mu
 	shard    *shard
 	size     atomic.Int32 // len(members), for listings
+	wanted   atomic.Bool  // somebody needs it: when its worker leaves, another is to open it
 	promised atomic.Int32 // seats that open has given out, not yet taken
 	promises atomic.Int64 // when the last of them was given
 	meta     atomic.Pointer[[]byte]

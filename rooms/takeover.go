@@ -175,7 +175,7 @@ func (w *Worker) lookAfter(ctx context.Context, run string) {
 	if !bus.ValidNode(run) {
 		return // some other stream
 	}
-	if !w.tails.has(run) {
+	if !w.tails.has(run) && !w.isLost(run) {
 		if _, _, err := w.ping(ctx, run, ""); err == nil || !w.isDead(ctx, run, err) {
 			return
 		}
@@ -300,8 +300,8 @@ func (w *Worker) reopenPinned(ctx context.Context) {
 }
 
 // handOff has another worker open a room that this one has just released.
-func (w *Worker) handOff(ctx context.Context, r *Room) {
-	ctx, cancel := context.WithTimeout(ctx, handOffTimeout)
+func (w *Worker) handOff(r *Room) {
+	ctx, cancel := context.WithTimeout(context.Background(), handOffTimeout)
 	defer cancel()
 	body := bus.AppendString(bus.AppendString(nil, r.Kind()), r.ID())
 	if _, err := w.conn.Request(ctx, w.conn.Subjects().Open(r.Kind()), body); err != nil {

@@ -70,6 +70,7 @@ type Worker struct {
 	own      atomic.Pointer[ownership] // nil while there is none
 	owning   chan struct{}             // closed when there is one for the first time
 	ready    chan struct{}             // closed when the worker opens rooms
+	away     chan struct{}             // has something when this worker may have been replaced
 	survey   chan struct{}             // has something when dead runs are to be looked for
 	tails    tails
 	everyone *endpoint // all edges
@@ -115,7 +116,7 @@ func NewWorker(conn *bus.Conn, store *kv.Records, logs *kv.Logs, cfg Config, kin
 		kinds: make(map[string]*Kind), rooms: make(map[string]*Room),
 		moving: make(map[string]chan struct{}), endpoints: make(map[bus.Address]*endpoint),
 		barriers: make(map[*bus.Msg]chan struct{}), pins: make(map[string]pin),
-		owning: make(chan struct{}), ready: make(chan struct{}), survey: make(chan struct{}, 1),
+		owning: make(chan struct{}), ready: make(chan struct{}), survey: make(chan struct{}, 1), away: make(chan struct{}, 1),
 	}
 	for _, k := range kinds {
 		if k, err = k.check(); err != nil {
@@ -136,6 +137,7 @@ func NewWorker(conn *bus.Conn, store *kv.Records, logs *kv.Logs, cfg Config, kin
 	w.alarms = newAlarms(func() int64 { return w.clock(time.Now()) }, w.wake)
 	w.keeper = newKeeper(w)
 	w.nodes = bus.NewNodes(conn, "worker", func() uint64 { return uint64(w.Len()) }, w.lostNode)
+	w.nodes.OnMissed(w.doubtSoon)
 	return w, nil
 }
 
@@ -211,8 +213,13 @@ func (w *Worker) serveSoon(ctx context.Context, fail context.CancelCauseFunc) (s
 	return stop
 }
 
-// drain gives all rooms up and waits until they are gone; when Config.Drain has
-// passed it ends the writing of records, and with it what is left.
+// drainAtOnce is how many rooms are on their way to another worker at a time:
+// few, since each is away for as long as all of those take together.
+const drainAtOnce = 16
+
+// drain gives all rooms up, some at a time, and waits until they are gone; when
+// Config.Drain has passed it ends the writing of records and of the log, and
+// with it what is left.
 func (w *Worker) drain(endWriting context.CancelFunc) {
 	defer time.AfterFunc(w.cfg.Drain, endWriting).Stop()
 	for {
@@ -228,21 +235,45 @@ func (w *Worker) drain(endWriting context.CancelFunc) {
 		if len(rooms) == 0 && len(moving) == 0 {
 			return
 		}
-		var told sync.WaitGroup
-		told.Add(len(rooms))
-		for _, r := range rooms {
-			w.post(r, func(r *Room) {
-				if r.phase == live {
-					r.phase = leaving
-					r.depart()
+		todo := make(chan *Room)
+		var leaving sync.WaitGroup
+		for range min(drainAtOnce, len(rooms)) {
+			leaving.Go(func() {
+				for r := range todo {
+					w.release(r)
 				}
-				told.Done()
 			})
 		}
-		told.Wait()
+		for _, r := range rooms {
+			todo <- r
+		}
+		close(todo)
+		leaving.Wait()
 		for _, gone := range moving {
 			<-gone
 		}
+	}
+}
+
+// release gives a room up, and has another worker open it if somebody needs it.
+func (w *Worker) release(r *Room) {
+	told := make(chan struct{})
+	w.post(r, func(r *Room) {
+		if r.phase == live {
+			r.phase = leaving
+			r.depart()
+		}
+		close(told)
+	})
+	<-told
+	w.mu.RLock()
+	gone := w.moving[r.key]
+	w.mu.RUnlock()
+	if gone != nil {
+		<-gone
+	}
+	if r.wanted.Load() {
+		w.handOff(r)
 	}
 }
 
