@@ -190,7 +190,7 @@ func TestDrainedNodeLeavesInOrderAndItsRoomsGoOn(t *testing.T) {
 	if owner == nil {
 		t.Fatalf("nobody has the room:\n%s", table)
 	}
-	out, err := operator(t, "drain", owner[1], "-nats", nats)
+	out, err := operator(t, "drain", owner[1], "-nats", nats, "-timeout", "20s")
 	if err != nil || !strings.Contains(out, owner[1]+" with 1 room leaves\ngone after ") {
 		t.Fatalf("drain says %q, %v", out, err)
 	}
@@ -216,13 +216,15 @@ func TestDrainOfAProcessEndsAllItsNodesAndItsNATS(t *testing.T) {
 	listen := freeAddr(t)
 	all := &process{args: []string{"-data", t.TempDir(), "-addr", "127.0.0.1:0", "-admin", "", "-name", "all", "-nats-listen", listen}}
 	all.start(t)
-	out, err := operator(t, "drain", "all", "-nats", "nats://"+listen)
+	t.Cleanup(func() { all.stop(t, syscall.SIGTERM) }) // unless it has ended
+	out, err := operator(t, "drain", "all", "-nats", "nats://"+listen, "-timeout", "20s")
 	if err != nil || !regexp.MustCompile(`^all-\w{8} with 0 clients and all-\w{8}-worker with 0 rooms leaves\ngone after `).MatchString(out) {
-		t.Errorf("drain says %q, %v", out, err)
+		t.Fatalf("drain says %q, %v", out, err)
 	}
 	if err := all.cmd.Wait(); err != nil {
 		t.Errorf("it ended with %v", err)
 	}
+	all.cmd = nil
 }
 
 func TestEdgeServesOnWhileBalancersAreToldThatItLeaves(t *testing.T) {

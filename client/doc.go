@@ -3,8 +3,9 @@
 // # Client and Room
 //
 // A Client is for programs that take part in rooms: bots, services, tests. It is
-// one session. It reconnects by itself, with growing random pauses, takes its
-// seats again where it stopped, and sends again what has no reply.
+// one session. It reconnects by itself, with growing random pauses and to any of
+// the edges it knows, takes its seats again where it stopped, and sends again
+// what has no reply or could not be taken in (unavailable, timeout).
 //
 //	c, err := client.Dial(ctx, client.Config{URL: "ws://localhost:8080/ws", User: "Ann"})
 //	room, err := c.Join(ctx, "chat", "lounge", nil, client.Events{

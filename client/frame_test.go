@@ -144,7 +144,7 @@ func TestJoinedAndPresenceAreRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, err := DecodePresence(&f)
-	want := Presence{Size: 4, Joined: []Member{{10, "Cy", false}}, Left: []uint32{1}, Back: []uint32{9, 10}}
+	want := Presence{Size: 4, Seq: 301, Joined: []Member{{10, "Cy", false}}, Left: []uint32{1}, Back: []uint32{9, 10}}
 	if err != nil || !reflect.DeepEqual(p, want) {
 		t.Errorf("DecodePresence = %+v, %v; want %+v", p, err, want)
 	}

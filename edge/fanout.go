@@ -189,12 +189,8 @@ func (lp *sessions) takePrivate(r *room, m *membership, it *bus.Item) {
 		}
 	case bus.ItemPrivate:
 		lp.private(m, it)
-	case bus.ItemReplay:
-		sp := lp.special(m)
-		sp.buf = appendMessage(sp.buf, r.no, it.Seq, it.Event, it.Data)
-	case bus.ItemReplayed:
-		sp := lp.special(m)
-		sp.buf = appendPresence(sp.buf, r.no, it.Seq, &it.Presence)
+	case bus.ItemReplay, bus.ItemReplayed:
+		lp.replay(m, it)
 	case bus.ItemState:
 		lp.state(m, it)
 	case bus.ItemError:
@@ -202,6 +198,19 @@ func (lp *sessions) takePrivate(r *room, m *membership, it *bus.Item) {
 		sp := lp.special(m)
 		sp.buf = appendError(sp.buf, it.Code, it.Text, typeSend, r.no)
 	}
+}
+
+// replay passes on what a member has missed, if it was asked for.
+func (lp *sessions) replay(m *membership, it *bus.Item) {
+	if m.flags&memberDeaf != 0 {
+		return
+	}
+	r, sp := m.room, lp.special(m)
+	if it.Op == bus.ItemReplay {
+		sp.buf = appendMessage(sp.buf, r.no, it.Seq, it.Event, it.Data)
+		return
+	}
+	sp.buf = appendPresence(sp.buf, r.no, it.Seq, &it.Presence)
 }
 
 // private passes on a message to one member, unless one before it is missing.

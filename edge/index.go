@@ -110,6 +110,7 @@ const (
 	memberPaused                           // was told that the room paused
 	memberLeaving                          // has asked to leave: sends nothing any more
 	memberDisowned                         // the room said that it is no member, at lostAt
+	memberDeaf                             // replays that come are of a join that was answered before
 )
 
 func (m *membership) session() *session { return m.c.user.(*session) }

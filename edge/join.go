@@ -197,8 +197,11 @@ func (lp *sessions) joined(r *room, it *bus.Item) {
 	lp.alive(r)
 	r.owner, r.opened = r.epoch, false
 	m := r.entering[it.Session]
-	if m == nil || m.entry.ref != it.Ref {
+	if m == nil || !m.entry.answeredBy(it) {
 		there := r.find(it.To)
+		if there != nil {
+			there.flags |= memberDeaf
+		}
 		if m == nil && (there == nil || there.session().id != it.Session) {
 			// The conn is gone or gave up before the room answered.
 			lp.command(r, &bus.Command{Op: bus.OpAway, Member: it.To})
@@ -213,6 +216,7 @@ func (lp *sessions) joined(r *room, it *bus.Item) {
 	if !asked.again {
 		m.flags &^= memberDisowned
 	}
+	m.flags &^= memberDeaf
 	m.count = it.Joined.At.Count
 	if fresh || !it.Joined.Recovered {
 		m.taken, m.skipped = it.Joined.N, 0
@@ -228,6 +232,15 @@ func (lp *sessions) joined(r *room, it *bus.Item) {
 	if it.Joined.HasState && (stale || !it.Joined.Recovered || it.Joined.At.Ver != asked.since.Ver) {
 		sp.buf = appendState(sp.buf, typeState, r.no, it.Joined.At.Ver, it.Data)
 	}
+}
+
+// answeredBy reports whether an ItemJoined for the session answers this entry and
+// not one before: a join is sent again where its answer may be lost, and when
+// both are answered, the replays that come with the second are not to be heard
+// twice.
+func (e *entry) answeredBy(it *bus.Item) bool {
+	at := it.Joined.At
+	return e.ref == it.Ref && (!it.Joined.Recovered || at.Seq == e.since.Seq && at.Count == e.since.Count)
 }
 
 // reseat gives m the number that the room gave it. Who has it here already is

@@ -17,7 +17,7 @@ var resultPage = template.Must(template.New("chaos").Parse(pageSource))
 // The plot has a band of faults, a curve of acks and a line for each room. Its
 // units are scaled by the page.
 const (
-	plotLeft, plotRight = 90.0, 880.0
+	plotLeft, plotRight = 90.0, 870.0
 	faultTop            = 14.0
 	faultHeight         = 14.0
 	curveHeight         = 90.0
@@ -33,7 +33,7 @@ type drawing struct {
 	Gaps              []bar
 	Curve             string
 	CurveTop, RoomTop float64
-	Peak              int // acks a second
+	Full              int // acks a second at the top of the curve's band
 	RoomHeight        float64
 }
 
@@ -65,7 +65,7 @@ func (res *Result) HTML(w io.Writer) error {
 func (res *Result) draw() drawing {
 	end := max(res.Seconds, 1)
 	x := func(s float64) float64 { return plotLeft + (plotRight-plotLeft)*min(s, end)/end }
-	d := drawing{Width: plotRight + 10}
+	d := drawing{Width: plotRight + 20}
 	for s := 0.0; s <= end; s += tickStep(end) {
 		d.Ticks = append(d.Ticks, mark{x(s), fmt.Sprintf("%g", s)})
 	}
@@ -81,7 +81,7 @@ func (res *Result) draw() drawing {
 		})
 	}
 	d.CurveTop = faultTop + 3*(faultHeight+3) + 16
-	d.Curve, d.Peak = res.curve(x, d.CurveTop, end)
+	d.Curve, d.Full = res.curve(x, d.CurveTop, end)
 	d.RoomTop = d.CurveTop + curveHeight + 24
 	rooms := max(len(res.rooms), 1)
 	d.RoomHeight = min(max(roomsHeight/float64(rooms), leastRoom), mostRoom)
@@ -112,8 +112,9 @@ func (res *Result) lanes() []int {
 	return lanes
 }
 
-// curve is the number of acks in every quarter of a second.
-func (res *Result) curve(x func(float64) float64, top, end float64) (points string, peak int) {
+// curve is the number of acks in every quarter of a second. After an outage all
+// that has waited comes at once: that is cut off at twice the rate of the load.
+func (res *Result) curve(x func(float64) float64, top, end float64) (points string, full int) {
 	const slot = 250 * time.Millisecond
 	counts := make([]int, int(end/slot.Seconds())+1)
 	for _, room := range res.rooms {
@@ -121,17 +122,17 @@ func (res *Result) curve(x func(float64) float64, top, end float64) (points stri
 			for i := range r.Ops {
 				if at := int(r.Ops[i].Done / slot); r.Ops[i].Fate == Acked && at < len(counts) {
 					counts[at]++
-					peak = max(peak, counts[at])
 				}
 			}
 		}
 	}
+	most := 2 * max(res.Rate, 1) * slot.Seconds()
 	var b strings.Builder
 	for i, n := range counts {
-		share := float64(n) / float64(max(peak, 1))
+		share := min(float64(n)/most, 1)
 		fmt.Fprintf(&b, "%.1f,%.1f ", x((float64(i)+0.5)*slot.Seconds()), top+curveHeight*(1-share))
 	}
-	return strings.TrimSpace(b.String()), peak * int(time.Second/slot)
+	return strings.TrimSpace(b.String()), int(2 * res.Rate)
 }
 
 // tickStep divides the seconds into at most ten.
