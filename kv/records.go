@@ -62,7 +62,15 @@ func OpenRecords(ctx context.Context, conn *bus.Conn, cfg Config) (*Records, err
 		cfg.Bucket = defaultBucket
 	}
 	js := conn.JetStream()
-	stream, err := retry(ctx, js.CreateOrUpdateStream, streamConfig(cfg))
+	stream, err := retry(ctx, func(ctx context.Context, sc jetstream.StreamConfig) (jetstream.Stream, error) {
+		// Whoever asks for fewer copies than there are is a node that was not told.
+		if there, err := js.Stream(ctx, sc.Name); err == nil {
+			sc.Replicas = max(sc.Replicas, there.CachedInfo().Config.Replicas)
+		} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil, err
+		}
+		return js.CreateOrUpdateStream(ctx, sc)
+	}, streamConfig(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("open records %q: %w", cfg.Bucket, err)
 	}
@@ -103,6 +111,7 @@ const defaultBucket = "roomd_rooms"
 const (
 	retryEvery  = 100 * time.Millisecond
 	openTimeout = 3 * time.Second // of one try
+	noReplicas  = 10074           // JetStream's error for several replicas without a cluster
 )
 
 // retry makes a stream, again and again while JetStream does not answer or says
@@ -114,7 +123,7 @@ func retry(ctx context.Context, do func(context.Context, jetstream.StreamConfig)
 		stream, err := do(try, cfg)
 		cancel()
 		var refused *jetstream.APIError
-		if err == nil || errors.As(err, &refused) && refused.Code < 500 {
+		if err == nil || errors.As(err, &refused) && (refused.Code < 500 || refused.ErrorCode == noReplicas) {
 			return stream, err
 		}
 		select {
@@ -129,8 +138,8 @@ func retry(ctx context.Context, do func(context.Context, jetstream.StreamConfig)
 const MaxRecord = 16 << 20
 
 // Create writes a record that must not be there, not even retired: then it
-// returns ErrExists. owner
-// is the run that owns what the record is about, empty for nobody; see Owned.
+// returns ErrExists. owner is the run that owns what the record is about, empty
+// for nobody; see Owned.
 func (s *Records) Create(ctx context.Context, key string, value []byte, owner string) (revision uint64, err error) {
 	revision, err = s.write(ctx, key, value, owner, 0, false)
 	if errors.Is(err, ErrConflict) {

@@ -11,6 +11,7 @@ import (
 
 	"roomd/bus"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 )
 
@@ -200,5 +201,14 @@ func TestOpenRecordsGivesUpWithItsContext(t *testing.T) {
 	cancel()
 	if _, err := OpenRecords(ctx, conn, Config{Memory: true}); !errors.Is(err, context.Canceled) {
 		t.Errorf("OpenRecords with a cancelled context = %v, want context.Canceled", err)
+	}
+}
+
+func TestNodeThatAsksForReplicasThatCannotBeIsToldSo(t *testing.T) {
+	conn, _ := open(t, bus.Config{})
+	_, err := OpenRecords(t.Context(), conn, Config{Bucket: "other", Memory: true, Replicas: 3})
+	var refused *jetstream.APIError
+	if !errors.As(err, &refused) || refused.ErrorCode != noReplicas {
+		t.Errorf("three replicas on one server: %v", err)
 	}
 }

@@ -35,6 +35,11 @@ type Result struct {
 	OutageP99 float64 `json:"outage_p99_ms"`
 	OutageMax float64 `json:"outage_max_ms"`
 
+	// From losing a connection to being in the room again.
+	ReturnP50 float64 `json:"return_p50_ms"`
+	ReturnP99 float64 `json:"return_p99_ms"`
+	ReturnMax float64 `json:"return_max_ms"`
+
 	Unknown     int     `json:"unknown_fate"` // commands that never got an answer, or one that doesn't tell
 	Unsent      int     `json:"unsent"`       // commands that were due while 64 others of the client waited
 	Refused     int     `json:"refused"`      // commands that were said not to have happened
@@ -53,6 +58,7 @@ type Result struct {
 	rooms   []*Room
 	outages []Outage
 	done    []Done
+	returns []time.Duration
 }
 
 // A SortResult sums up the faults of one sort.
@@ -147,15 +153,23 @@ func (res *Result) count(p *player, troubled func(url string, at time.Duration) 
 			res.Refused++
 		}
 	}
-	first := true
+	first, lost := true, time.Duration(-1)
 	for _, h := range p.rec.Heard {
 		switch h.What {
+		case HeardLost:
+			if lost < 0 {
+				lost = h.At
+			}
 		case HeardReset:
 			res.Resets++
 		case HeardJoined:
 			if !first && !h.Recovered {
 				res.Unrecovered++
 			}
+			if lost >= 0 {
+				res.returns = append(res.returns, h.At-lost)
+			}
+			lost = -1
 			first = false
 		}
 	}
@@ -197,6 +211,13 @@ func (res *Result) measure(every, end time.Duration) {
 	}
 	slices.Sort(all)
 	res.OutageP50, res.OutageP99, res.OutageMax = millis(quantile(all, 0.5)), millis(quantile(all, 0.99)), millis(quantile(all, 1))
+	slices.Sort(res.returns)
+	res.ReturnP50, res.ReturnP99, res.ReturnMax = millis(quantile(res.returns, 0.5)), millis(quantile(res.returns, 0.99)), millis(quantile(res.returns, 1))
+	res.sumUp(bySort, byFault)
+}
+
+// sumUp fills in the timeline and the table by sort.
+func (res *Result) sumUp(bySort map[string][]time.Duration, byFault map[int][]time.Duration) {
 	sums := make(map[string]*SortResult)
 	var names []string
 	for i, d := range res.done {
@@ -297,6 +318,9 @@ func (res *Result) rows() [][2]string {
 		row("acked and lost, applied or heard twice, out of order", "%d, %d, %d", res.AckedLost, res.Duplicates, res.Reordered),
 		row("told to clients", "%d times reset, %d times recovered: false", res.Resets, res.Unrecovered),
 		row("outage of affected rooms", "p50 %.0f  p99 %.0f  max %.0f ms", res.OutageP50, res.OutageP99, res.OutageMax),
+	}
+	if len(res.returns) > 0 {
+		rows = append(rows, row("back in the room after a lost connection", "p50 %.0f  p99 %.0f  max %.0f ms", res.ReturnP50, res.ReturnP99, res.ReturnMax))
 	}
 	if res.Excused > 0 {
 		rows = append(rows, row("lost with notice", "%d acked commands, at most %.0f ms back from the fault", res.Excused, res.LostSpan))
