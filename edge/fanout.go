@@ -214,18 +214,18 @@ func (lp *sessions) replay(m *membership, it *bus.Item) {
 }
 
 // private passes on a message to one member, unless one before it is missing.
+// Who waits to get in has asked for all that come after the count it has named:
+// the answer brings them, or ones that a new owner has said in their place.
 func (lp *sessions) private(m *membership, it *bus.Item) {
 	switch {
-	case it.Count <= m.count:
+	case m.flags&memberEntering != 0, it.Count <= m.count:
 		return
 	case it.Count > m.count+1:
-		if m.flags&memberEntering == 0 {
-			lp.counts.gaps++
-			lp.special(m) // what is for all is not missing
-			lp.finishSpecial(m)
-			lp.reenter(m)
-			lp.sendJoin(m)
-		}
+		lp.counts.gaps++
+		lp.special(m) // what is for all is not missing
+		lp.finishSpecial(m)
+		lp.reenter(m)
+		lp.sendJoin(m)
 		return
 	}
 	m.count++

@@ -234,3 +234,180 @@ func TestEdgeThatWasStoppedJoinsItsMembersAgain(t *testing.T) {
 		t.Errorf("since %+v", c.Since)
 	}
 }
+
+func replayOf(seq uint64) bus.Item {
+	return bus.Item{Op: bus.ItemReplay, To: 1, Seq: seq, Event: []byte("m"), Data: fromJSON(fmt.Sprint(seq))}
+}
+
+// replayOfPresence is a replay of the presence diff that came with seq.
+func replayOfPresence(seq uint64) bus.Item {
+	return bus.Item{Op: bus.ItemReplayed, To: 1, Seq: seq, Presence: bus.Presence{Size: int(seq)}}
+}
+
+func privateMessage(count uint64) bus.Item {
+	return bus.Item{Op: bus.ItemPrivate, To: 1, Count: count, Seq: 1, Event: []byte("p"), Data: fromJSON(fmt.Sprint(count))}
+}
+
+// back is the answer to a member whose position the room's history covers.
+func (r *scriptedRoom) back(c bus.Command) bus.Item {
+	return r.admit(c, 1, func(j *bus.Joined) {
+		j.Resumed, j.Recovered = true, true
+		j.At.Seq, j.At.Count = c.Since.Seq, c.Since.Count
+	})
+}
+
+// askAgain makes the edge send the joins again that have no answer yet.
+func (sc *scene) askAgain(t *testing.T) {
+	t.Helper()
+	onLoop(t, sc.s, func(lp *sessions) {
+		for _, e := range lp.entries {
+			e.sentAt -= resendAfter
+		}
+		lp.endEntries()
+	})
+}
+
+// wantUsual fails unless member 1 gets what rooms say from here on, once and in
+// order, and so it gets what it misses. It has had count private messages.
+func wantUsual(t *testing.T, a *testClient, r *scriptedRoom, room int, count uint64) {
+	t.Helper()
+	a.send(fmt.Sprintf(`[4,%d,1,"e"]`, room))
+	cmd, at := r.command(bus.OpSend), r.seq
+	r.say(message("m", `"all"`), privateMessage(count+1), replyTo(cmd, `"done"`), bus.Item{Op: bus.ItemPresence, Presence: bus.Presence{Size: 1}})
+	a.want(fmt.Sprintf(`[7,%d,%d,"m","all"]`, room, at+1), fmt.Sprintf(`[8,%d,1,%d,"p",%d]`, room, count+1, count+1),
+		fmt.Sprintf(`[4,%d,1,"done"]`, room), fmt.Sprintf(`[9,%d,%d,1,[],[],[],[]]`, room, at+2))
+	r.seq++ // lost
+	r.say(message("m", `"behind"`))
+	r.say(r.back(r.command(bus.OpJoin)), replayOf(at+3), replayOf(at+4))
+	for seq := at + 3; seq <= at+4; seq++ {
+		a.want(fmt.Sprintf(`[7,%d,%d,"m",%d]`, room, seq, seq))
+	}
+}
+
+func TestReplaysOfAJoinThatWasSentTwiceAreHeardOnce(t *testing.T) {
+	sc := newScene(t, Config{})
+	a, r, j := sc.enter(t, nativeName, nil, 1)
+	r.seq = 2 // lost
+	r.say(message("m", `3`))
+	first := r.command(bus.OpJoin)
+	sc.askAgain(t)
+	second := r.command(bus.OpJoin)
+	if first.Since != second.Since {
+		t.Errorf("since %+v, and then %+v", first.Since, second.Since)
+	}
+	r.say(r.back(first), replayOf(1), replayOfPresence(2), replayOf(3), privateMessage(1))
+	r.say(message("m", `4`), r.back(second), replayOf(1), replayOfPresence(2), replayOf(3), privateMessage(1), replayOf(4))
+	r.say(replayOf(4)) // an envelope was too small for all
+	a.want(fmt.Sprintf(`[7,%d,1,"m",1]`, j.Room), fmt.Sprintf(`[9,%d,2,2,[],[],[],[]]`, j.Room), fmt.Sprintf(`[7,%d,3,"m",3]`, j.Room),
+		fmt.Sprintf(`[8,%d,1,1,"p",1]`, j.Room), fmt.Sprintf(`[7,%d,4,"m",4]`, j.Room))
+	wantUsual(t, a, r, j.Room, 1)
+}
+
+func TestAnswerToAnOlderQuestionIsNotTakenForTheNewOne(t *testing.T) {
+	sc := newScene(t, Config{})
+	a, r, j := sc.enter(t, nativeName, nil, 1)
+	r.seq = 1 // lost
+	r.say(message("m", `2`))
+	first := r.command(bus.OpJoin)
+	sc.askAgain(t)
+	second := r.command(bus.OpJoin)
+	r.say(r.back(first), replayOf(1), replayOf(2))
+	r.seq = 3 // lost
+	r.say(message("m", `4`))
+	third := r.command(bus.OpJoin)
+	if want := (bus.Position{Epoch: 1, Seq: 2}); third.Since != want {
+		t.Errorf("since %+v, want %+v", third.Since, want)
+	}
+	r.say(r.back(second), replayOf(1), replayOf(2), replayOf(3), replayOf(4))
+	r.say(r.back(third), replayOf(3), replayOf(4))
+	for seq := 1; seq <= 4; seq++ {
+		a.want(fmt.Sprintf(`[7,%d,%d,"m",%d]`, j.Room, seq, seq))
+	}
+	wantUsual(t, a, r, j.Room, 0)
+}
+
+func TestAnswerWithAnOlderCountIsNotTakenForTheNewOne(t *testing.T) {
+	sc := newScene(t, Config{})
+	a, r, j := sc.enter(t, nativeName, nil, 1)
+	r.say(privateMessage(2)) // the first is lost
+	first := r.command(bus.OpJoin)
+	sc.askAgain(t)
+	second := r.command(bus.OpJoin)
+	r.say(r.back(first), privateMessage(1), privateMessage(2), privateMessage(4))
+	third := r.command(bus.OpJoin)
+	if want := (bus.Position{Epoch: 1, Count: 2}); third.Since != want {
+		t.Errorf("since %+v, want %+v", third.Since, want)
+	}
+	r.say(r.back(second), privateMessage(1), privateMessage(2), privateMessage(3), privateMessage(4))
+	r.say(r.back(third), privateMessage(3), privateMessage(4))
+	for count := 1; count <= 4; count++ {
+		a.want(fmt.Sprintf(`[8,%d,1,%d,"p",%d]`, j.Room, count, count))
+	}
+	wantUsual(t, a, r, j.Room, 4)
+}
+
+func TestPrivateMessageOfAWaitingMemberIsHeardFromTheRoomThatLetsItIn(t *testing.T) {
+	sc := newScene(t, Config{})
+	a, r, j := sc.enter(t, nativeName, nil, 1)
+	r.seq = 1 // lost
+	r.say(message("m", `2`), bus.Item{Op: bus.ItemPrivate, To: 1, Count: 1, Seq: 2, Event: []byte("forgotten")})
+	r.command(bus.OpJoin)
+	r.epoch, r.seq = 2, 0 // the next owner has the room as it was before, and says other things
+	r.say()
+	r.say(r.back(r.command(bus.OpJoin)), privateMessage(1))
+	a.want(fmt.Sprintf(`[12,%d,"resumed",2]`, j.Room), fmt.Sprintf(`[8,%d,1,1,"p",1]`, j.Room))
+	wantUsual(t, a, r, j.Room, 1)
+}
+
+func TestJoinFromWhereverTheClientSaysIsAnswered(t *testing.T) {
+	for name, at := range map[string]bus.Position{
+		"covered, of an epoch before":   {Epoch: 4, Seq: 5, Count: 3, Ver: 9},
+		"not covered, less is there":    {Epoch: 4, Seq: 2, Count: 1},
+		"not covered, more is there":    {Epoch: 4, Seq: 70, Count: 80, Ver: 90},
+		"not covered, the count is off": {Epoch: 4, Seq: 5, Count: 2, Ver: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sc := newScene(t, Config{})
+			c := connect(t, sc.s, nativeName, "Ann")
+			c.send(`[2,7,"chat","lounge",null,[1,5,3,2]]`)
+			r := sc.next()
+			r.epoch, r.seq, r.ver = 4, at.Seq, at.Ver
+			join := r.command(bus.OpJoin)
+			if want := (bus.Position{Epoch: 1, Seq: 5, Count: 3, Ver: 2}); join.Since != want {
+				t.Errorf("since %+v, want %+v", join.Since, want)
+			}
+			covered := at.Seq == join.Since.Seq && at.Count == join.Since.Count
+			r.say(r.admit(join, 1, func(j *bus.Joined) { j.Resumed, j.Recovered, j.At = true, covered, at }))
+			got := c.joined(7)
+			if (bus.Position{Epoch: got.Epoch, Seq: got.Seq, Count: got.Count, Ver: got.Ver}) != at || got.Recovered != covered {
+				t.Errorf("joined %+v, want %+v", got, at)
+			}
+			r.say(message("m", `1`))
+			c.want(fmt.Sprintf(`[7,%d,%d,"m",1]`, got.Room, at.Seq+1))
+		})
+	}
+}
+
+func TestAnswerMeantForAnEarlierConnIsNotTaken(t *testing.T) {
+	sc := newScene(t, Config{})
+	first := dial(t, sc.s, nativeName)
+	first.send(`[1,{"user":"Ann"}]`, `[2,1,"chat","lounge",null,[1,1,0,0]]`)
+	w := first.welcome()
+	r := sc.next()
+	old := r.command(bus.OpJoin)
+	first.hangUp()
+	waitFor(t, sc.s, "the conn to be gone", func(lp *sessions) bool { return lp.counts.memberships == 0 })
+	second := dial(t, sc.s, nativeName)
+	second.send(fmt.Sprintf(`[1,{"resume":%q}]`, w.Resume), `[2,1,"chat","lounge",null,[1,3,0,0]]`)
+	second.welcome()
+	join := r.command(bus.OpJoin)
+	r.seq = 4
+	r.say(r.back(old), replayOf(2), replayOf(3), replayOf(4))
+	r.say(r.back(join), replayOf(4))
+	j := second.joined(1)
+	if j.Seq != 3 {
+		t.Errorf("joined at %d, want 3", j.Seq)
+	}
+	second.want(fmt.Sprintf(`[7,%d,4,"m",4]`, j.Room))
+	wantUsual(t, second, r, j.Room, 0)
+}

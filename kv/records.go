@@ -62,6 +62,7 @@ func OpenRecords(ctx context.Context, conn *bus.Conn, cfg Config) (*Records, err
 		cfg.Bucket = defaultBucket
 	}
 	js := conn.JetStream()
+	var bucket jetstream.KeyValue
 	stream, err := retry(ctx, func(ctx context.Context, sc jetstream.StreamConfig) (jetstream.Stream, error) {
 		// Whoever asks for fewer copies than there are is a node that was not told.
 		if there, err := js.Stream(ctx, sc.Name); err == nil {
@@ -69,12 +70,15 @@ func OpenRecords(ctx context.Context, conn *bus.Conn, cfg Config) (*Records, err
 		} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return nil, err
 		}
-		return js.CreateOrUpdateStream(ctx, sc)
+		stream, err := js.CreateOrUpdateStream(ctx, sc)
+		if err == nil {
+			// In a cluster another server may be asked, which has not heard of it yet.
+			if bucket, err = js.KeyValue(ctx, cfg.Bucket); errors.Is(err, jetstream.ErrBucketNotFound) {
+				err = errNotYet
+			}
+		}
+		return stream, err
 	}, streamConfig(cfg))
-	if err != nil {
-		return nil, fmt.Errorf("open records %q: %w", cfg.Bucket, err)
-	}
-	bucket, err := js.KeyValue(ctx, cfg.Bucket)
 	if err != nil {
 		return nil, fmt.Errorf("open records %q: %w", cfg.Bucket, err)
 	}
@@ -107,6 +111,8 @@ func (c Config) storage() jetstream.StorageType {
 }
 
 const defaultBucket = "roomd_rooms"
+
+var errNotYet = errors.New("the bucket was made, but is not there yet")
 
 const (
 	retryEvery  = 100 * time.Millisecond

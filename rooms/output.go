@@ -60,8 +60,13 @@ const (
 	envelopeBytes   = 128 << 10 // an envelope ends when it is larger
 	maxTurnBytes    = 1 << 20
 	maxTurnCommands = 2048
-	maxSpareBytes   = 256 << 10 // buffers up to this size are kept for the next turn
-	maxEventNames   = 512       // kept in turn.names
+
+	// Members hear nothing of a turn before it is committed: with long turns a
+	// busy room and its clients would wait for each other by turns.
+	maxCommitCommands = 256
+
+	maxSpareBytes = 256 << 10 // buffers up to this size are kept for the next turn
+	maxEventNames = 512       // kept in turn.names
 )
 
 func newTurn() *turn {
@@ -118,7 +123,7 @@ func (t *turn) addOut(i int, fresh bool) {
 
 // full reports whether the turn has done its share.
 func (t *turn) full() bool {
-	if t.commands >= maxTurnCommands {
+	if t.commands >= maxTurnCommands || t.commands >= maxCommitCommands && t.room.trail != nil {
 		return true
 	}
 	n := len(t.shared)

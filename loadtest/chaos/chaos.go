@@ -75,23 +75,29 @@ func Run(ctx context.Context, cfg Config) (result *Result, err error) {
 	cfg.Say("starting the cluster")
 	r := &run{cfg: &cfg, base: time.Now(), idle: make(map[*cluster.Process]cluster.Usage)}
 	if r.c, err = cluster.Start(ctx, cfg.Cluster); err != nil {
-		return nil, fmt.Errorf("%w (data and logs: %s)", err, dir)
+		return nil, cfg.failed(ctx, err, dir)
 	}
 	result, err = r.do(ctx, sorts)
 	if stopped := r.c.Stop(); stopped != nil && result != nil {
 		result.add(Violation{Rule: RuleProcess, Text: stopped.Error()})
 	}
 	if result == nil {
-		return nil, fmt.Errorf("%w (data and logs: %s)", errors.Join(err, r.closeAll()), dir)
-	}
-	if err != nil {
-		return nil, err
+		return nil, cfg.failed(ctx, errors.Join(err, r.closeAll()), dir)
 	}
 	if len(result.Violations) == 0 && !cfg.Keep {
 		return result, os.RemoveAll(dir)
 	}
 	result.Dump = dir
 	return result, r.dump(dir, result)
+}
+
+// failed names the directory in the error of a run that could not be done, or
+// removes it if somebody has only lost patience.
+func (cfg *Config) failed(ctx context.Context, err error, dir string) error {
+	if ctx.Err() != nil && !cfg.Keep {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	return fmt.Errorf("%w (data and logs: %s)", err, dir)
 }
 
 // do is the run on a cluster that stands.
@@ -325,7 +331,7 @@ func (room *Room) read(ctx context.Context, seat *client.Room, now func() time.D
 	return nil
 }
 
-// closeAll ends the clients, for good: they leave their rooms.
+// closeAll ends the clients.
 func (r *run) closeAll() error {
 	var closing sync.WaitGroup
 	errs := make([]error, len(r.players))
