@@ -115,6 +115,7 @@ func (w *booking) write(b []byte, m *member, c command) []byte {
 
 // added is the broadcast that an add becomes.
 type added struct {
+	//lint:ignore U1000 msgpack reads its tag
 	_msgpack struct{} `msgpack:",as_array"`
 	Place    int
 	ID       string
