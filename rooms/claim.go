@@ -72,7 +72,7 @@ func (w *Worker) tryClaim(ctx context.Context, kind *Kind, key string) (claim, e
 	}
 	revision, err := w.store.Update(ctx, key, mine.append(nil), own.run, entry.Revision)
 	if err == nil {
-		w.unpin(key)
+		w.unpin(key, w.pinOf(key)) // no other is made before the room has come and gone
 	}
 	return claim{
 		own: own, epoch: mine.epoch, revision: revision, snapshot: mine.snapshot,
@@ -116,7 +116,7 @@ func (w *Worker) inherit(ctx context.Context, own *ownership, owner, key string)
 		return nil, false, nil
 	case owner == own.run:
 		// It is not in memory: the caller knows.
-		if w.pinned(own, key) {
+		if w.pinOf(key).own == own {
 			entries, err = w.readLog(ctx, owner, key)
 		}
 		return entries, false, err

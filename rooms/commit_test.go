@@ -346,3 +346,47 @@ func TestCommandsWaitWhileTheLogCannotBeWrittenAndAreAppliedOnce(t *testing.T) {
 		t.Errorf("count is %x, want 12", got.Data)
 	}
 }
+
+func TestLargeStateIsCommittedAndATooLargeOneIsNot(t *testing.T) {
+	b := startBus(t)
+	type large struct{ Chunks [][]byte }
+	kind := Kind{Name: "large", Durability: Commit, New: func() Handler {
+		state := &large{}
+		h := &scene{state: state}
+		h.receive = func(_ *Room, _ *Member, msg *Message) error {
+			return On(msg, func(n int) error { // adds a chunk that no patch makes shorter
+				chunk := make([]byte, n)
+				rng := rand.NewChaCha8([32]byte{byte(len(state.Chunks))})
+				rng.Read(chunk)
+				state.Chunks = append(state.Chunks, chunk)
+				msg.Reply(len(state.Chunks))
+				return nil
+			})
+		}
+		return h
+	}}
+	w1, _ := b.worker(t, "w1", Config{}, kind)
+	e := b.edge(t, "e1")
+	key := e.open("large", "a")
+	m := e.join(key, "Ann").To
+	for n := range uint64(3) {
+		e.call(key, m, n+1, "add", pack(2<<20))
+	}
+	b.die(w1)
+	w2, _ := b.worker(t, "w2", Config{}, kind)
+	e.open("large", "a")
+	back := e.joinAs(key, bus.Command{Session: 77, User: "Ben"})
+	if got := e.call(key, back.To, 1, "add", pack(1<<20)); unpack[int](t, got.Data) != 4 {
+		t.Fatalf("after the takeover there are %x chunks, want 4", got.Data)
+	}
+	e.send(key, bus.Command{Op: bus.OpSend, Member: back.To, N: 2, Event: []byte("add"), Data: pack(2 << 20)})
+	if it := e.awaitOp(bus.ItemClosed); it.Code != bus.Internal {
+		t.Errorf("closed with %q", it.Code)
+	}
+	e.open("large", "a")
+	chunks := 0
+	inRoom(w2, key, func(r *Room) { chunks = len(r.handler.(*scene).state.(*large).Chunks) })
+	if chunks != 4 {
+		t.Errorf("the room is back with %d chunks, want the 4 that fit", chunks)
+	}
+}

@@ -83,7 +83,7 @@ func (r *Room) detached(err error) {
 		// the worker, which does not have the room, anybody may take it.
 		r.phase = ended
 		r.stopGo()
-		r.worker.abandon(r)
+		r.abandon()
 	case r.phase == leaving && !r.worker.draining.Load() && (err != nil || r.needed()):
 		r.revive()
 	default:

@@ -39,10 +39,6 @@ const (
 	entryClosed // by its author
 )
 
-// maxState bounds the state of a room with Commit durability: it has to fit a
-// record with all that comes with it.
-const maxState = 8 << 20
-
 // makeEntry makes the turn's entry, if there is anything to commit.
 func (r *Room) makeEntry() {
 	l := r.trail
@@ -97,9 +93,6 @@ func (r *Room) stateChange() (flags byte, change []byte) {
 	}
 	l.touched = false
 	state := r.canonicalState()
-	if len(state) > maxState {
-		panic(fmt.Errorf("rooms: state of %d bytes, may have %d", len(state), maxState))
-	}
 	switch {
 	case l.state == nil:
 		flags, change = entryState, state

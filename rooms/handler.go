@@ -34,8 +34,10 @@ type Handler interface {
 // says, and sent to members if Kind.Sync is set. State must have no side
 // effects: it is called whenever the room wants to know what has changed.
 //
-// A synced state is at most 64 levels deep, has integers or strings as map keys
-// and is at most 768 KiB when encoded.
+// A state that is synced or has Commit durability is at most 64 levels deep and
+// has integers or strings as map keys. Encoded, a synced state has at most 768
+// KiB, any other 8 MiB; a room whose state grows beyond that is closed as if
+// its code had panicked.
 type Stater interface{ State() any }
 
 // A Ticker is a Handler that is called Kind.TickRate times a second while
@@ -202,12 +204,16 @@ const maxItemBytes = 768 << 10
 // mustEncode encodes what cannot be refused, since the caller is told nothing:
 // a value that is no data is a fault in the room's code and panics like one.
 func (e *encoder) mustEncode(what string, v any) []byte {
+	return e.mustEncodeUpTo(maxItemBytes, what, v)
+}
+
+func (e *encoder) mustEncodeUpTo(limit int, what string, v any) []byte {
 	b, err := e.encode(v)
 	if err != nil {
 		panic(fmt.Errorf("rooms: encode %s: %w", what, err))
 	}
-	if len(b) > maxItemBytes {
-		panic(fmt.Errorf("rooms: %s has %d bytes, the limit is %d", what, len(b), maxItemBytes))
+	if len(b) > limit {
+		panic(fmt.Errorf("rooms: %s has %d bytes, the limit is %d", what, len(b), limit))
 	}
 	return b
 }

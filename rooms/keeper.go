@@ -122,7 +122,8 @@ func (k *keeper) finish(ctx context.Context, j job) {
 		case time.Now().After(until) || ctx.Err() != nil || errors.Is(err, kv.ErrTooLarge):
 			log.Error("last record not written: what counts is the one before, and the log", "room", j.room.key,
 				"epoch", j.room.epoch, "bytes", len(j.value), "err", err)
-			k.worker.abandon(j.room)
+			// In its turn: the last entry may still be on its way to the log.
+			k.worker.post(j.room, (*Room).abandon)
 			return
 		}
 		select {

@@ -45,7 +45,7 @@ const None Durability = -1
 
 // Commit stores what a turn of the room has changed before anybody hears of it:
 // a reply means that the change survives the death of any process. The state
-// must be one that members could be sent (see Stater), at most 8 MiB.
+// must be one that members could be sent; see Stater.
 const Commit Durability = -2
 
 // Interval stores a room that has changed every d, when it leaves memory and

@@ -166,6 +166,10 @@ func (w *Worker) wakeUp(r *Room) error {
 	w.post(r, func(r *Room) {
 		var err error = bus.Errorf(bus.Internal, "room's code panicked")
 		defer func() { woken <- err }()
+		if r.phase == ended { // disown was faster
+			err = bus.Errorf(bus.Unavailable, "worker was replaced")
+			return
+		}
 		switch e := r.wakeUp(); {
 		case e != nil:
 			r.crash = true // nothing of this is to be kept

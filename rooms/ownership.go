@@ -69,22 +69,22 @@ func (w *Worker) keepOwning(ctx context.Context) error {
 	}
 }
 
-// beginRun makes the log of a new run, and answers for it.
+// beginRun makes the log of a new run. It answers for the run before that: a
+// run that has a log and says nothing is taken for dead.
 func (w *Worker) beginRun(ctx context.Context) (own *ownership, stop func(), err error) {
 	run := runName(w.conn.Name())
-	log, err := w.logs.Begin(ctx, run)
-	if err != nil {
-		return nil, nil, err
-	}
 	stop, err = w.conn.Handle(w.conn.Subjects().Worker(run, "ping"), "", w.answerPing)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := w.conn.Flush(ctx); err != nil {
-		stop()
-		return nil, nil, err
+	if err = w.conn.Flush(ctx); err == nil {
+		var log *kv.Log
+		if log, err = w.logs.Begin(ctx, run); err == nil {
+			return &ownership{run, log}, stop, nil
+		}
 	}
-	return &ownership{run, log}, stop, nil
+	stop()
+	return nil, nil, err
 }
 
 // disown stops all rooms of a run whose log was sealed.
@@ -184,7 +184,8 @@ func (w *Worker) cutLog(ctx context.Context) error {
 
 // abandon ends a room whose record may lack what the log has. Until somebody
 // has read that, it is kept.
-func (w *Worker) abandon(r *Room) {
+func (r *Room) abandon() {
+	w := r.worker
 	if r.trail != nil {
 		if tail := r.trail.tail.Load(); tail != 0 {
 			w.mu.Lock()
@@ -196,18 +197,20 @@ func (w *Worker) abandon(r *Room) {
 	w.forget(r)
 }
 
-// pinned reports whether the log of a run has something of a room that is gone.
-func (w *Worker) pinned(own *ownership, key string) bool {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	p, ok := w.pins[key]
-	return ok && p.own == own
-}
-
-func (w *Worker) unpin(key string) {
+// unpin forgets a pin whose room's record has what the log had. One that was
+// made since stays.
+func (w *Worker) unpin(key string, p pin) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.pins, key)
+	if w.pins[key] == p {
+		delete(w.pins, key)
+	}
+}
+
+func (w *Worker) pinOf(key string) pin {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.pins[key]
 }
 
 // answerPing says of a run of this worker whether it has a room or is about to,

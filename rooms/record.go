@@ -276,8 +276,8 @@ func (r *Room) store() {
 		r.makeEntry()
 	}
 	if r.leaves {
-		r.leaves = false
 		r.writeLast()
+		r.leaves = false
 		return
 	}
 	r.watchRecord()

@@ -9,6 +9,10 @@ import (
 	"roomd/rooms/patch"
 )
 
+// maxState bounds the state of a room: it has to fit a record, with all that
+// comes with it.
+const maxState = 8 << 20
+
 // encodeState returns the handler's state as msgpack, valid until the turn's
 // encoder is used again; nil if it has none.
 func (r *Room) encodeState(t *turn) []byte {
@@ -16,7 +20,11 @@ func (r *Room) encodeState(t *turn) []byte {
 	if !ok {
 		return nil
 	}
-	return t.enc.mustEncode("state", s.State())
+	limit := maxState
+	if r.kind.Sync > 0 {
+		limit = maxItemBytes
+	}
+	return t.enc.mustEncodeUpTo(limit, "state", s.State())
 }
 
 // canonicalState encodes the state so that it can be compared; valid until the

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,6 +73,13 @@ func (ts *tails) drop(run string) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	delete(ts.runs, run)
+}
+
+// keep forgets all but the given runs, which are those that still have a log.
+func (ts *tails) keep(runs []string) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	maps.DeleteFunc(ts.runs, func(run string, _ *tail) bool { return !slices.Contains(runs, run) })
 }
 
 func (w *Worker) sealAndRead(ctx context.Context, run string) (entries map[string][]entryHead, n int, err error) {
@@ -147,7 +156,10 @@ func (w *Worker) runSurveys(ctx context.Context) {
 		case <-tick.C:
 		}
 		runs, err := w.logs.Runs(ctx)
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil:
+			w.tails.keep(runs) // others may have taken over what was left
+		case ctx.Err() == nil:
 			w.cfg.Log.Warn("dead workers not looked for, tried again later", "err", err)
 		}
 		own := w.own.Load()
@@ -280,11 +292,12 @@ func (w *Worker) reopen(ctx context.Context, key string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	p := w.pinOf(key)
 	if err := w.open(ctx, kind, id); err != nil {
 		w.cfg.Log.Debug("room not taken over, tried again", "room", key, "err", err)
 		return
 	}
-	w.unpin(key) // here or elsewhere, its record has what the log had
+	w.unpin(key, p) // here or elsewhere, its record has what the log had
 }
 
 // reopenPinned brings back rooms that closed by a fault of their code or whose
@@ -300,8 +313,8 @@ func (w *Worker) reopenPinned(ctx context.Context) {
 }
 
 // handOff has another worker open a room that this one has just released.
-func (w *Worker) handOff(r *Room) {
-	ctx, cancel := context.WithTimeout(context.Background(), handOffTimeout)
+func (w *Worker) handOff(ctx context.Context, r *Room) {
+	ctx, cancel := context.WithTimeout(ctx, handOffTimeout)
 	defer cancel()
 	body := bus.AppendString(bus.AppendString(nil, r.Kind()), r.ID())
 	if _, err := w.conn.Request(ctx, w.conn.Subjects().Open(r.Kind()), body); err != nil {

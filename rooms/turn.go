@@ -80,9 +80,11 @@ func (r *Room) crashed(p any) {
 	r.Log().Error("room closed: its code panicked", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 	r.turn.kicks = r.turn.kicks[:0]
 	r.crash = true
-	if r.phase >= closed {
+	untold := r.trail != nil && r.closing // closed in this turn, of which nothing is committed
+	if r.phase >= closed && !untold && !r.leaves {
 		return // in a Leave; everybody has been told already
 	}
+	r.leaves = false // its last record can't be made
 	r.forgetTurn()
 	if c := r.turn.joining; c != nil {
 		// Those whose join finds a closed room come into the next one. This one
@@ -106,7 +108,7 @@ func (r *Room) forgetTurn() {
 		return
 	}
 	t := r.turn
-	r.trail.entry, r.leaves = nil, false
+	r.trail.entry = nil
 	r.seq, r.ver = t.seq, t.ver
 	t.shared, t.marks = t.shared[:0], t.marks[:0]
 	for i := range r.peers {

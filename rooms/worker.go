@@ -179,7 +179,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	<-ctx.Done()
 	w.draining.Store(true)
 	stop()
-	w.drain(endWriting)
+	defer time.AfterFunc(w.cfg.Drain, endWriting).Stop()
+	w.drain(writing)
 	w.keeper.close()
 	keepers.Wait()
 	w.endRun(endWriting)
@@ -217,11 +218,10 @@ func (w *Worker) serveSoon(ctx context.Context, fail context.CancelCauseFunc) (s
 // few, since each is away for as long as all of those take together.
 const drainAtOnce = 16
 
-// drain gives all rooms up, some at a time, and waits until they are gone; when
-// Config.Drain has passed it ends the writing of records and of the log, and
-// with it what is left.
-func (w *Worker) drain(endWriting context.CancelFunc) {
-	defer time.AfterFunc(w.cfg.Drain, endWriting).Stop()
+// drain gives all rooms up, some at a time, and waits until they are gone. When
+// Config.Drain has passed ctx ends, and with it the writing of records and of
+// the log, and what is left goes as it is.
+func (w *Worker) drain(ctx context.Context) {
 	for {
 		w.mu.RLock()
 		moving := slices.Collect(maps.Values(w.moving))
@@ -240,7 +240,7 @@ func (w *Worker) drain(endWriting context.CancelFunc) {
 		for range min(drainAtOnce, len(rooms)) {
 			leaving.Go(func() {
 				for r := range todo {
-					w.release(r)
+					w.release(ctx, r)
 				}
 			})
 		}
@@ -256,7 +256,7 @@ func (w *Worker) drain(endWriting context.CancelFunc) {
 }
 
 // release gives a room up, and has another worker open it if somebody needs it.
-func (w *Worker) release(r *Room) {
+func (w *Worker) release(ctx context.Context, r *Room) {
 	told := make(chan struct{})
 	w.post(r, func(r *Room) {
 		if r.phase == live {
@@ -273,7 +273,7 @@ func (w *Worker) release(r *Room) {
 		<-gone
 	}
 	if r.wanted.Load() {
-		w.handOff(r)
+		w.handOff(ctx, r)
 	}
 }
 
