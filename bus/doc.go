@@ -16,6 +16,7 @@
 //	r.announce                   every loop of every edge  new owners of rooms
 //	r.node.<name>                every node                heartbeats
 //	r.node.<name>.ping           that node                 is it there?
+//	r.node.<name>.<verb>         that process              state, drain: for operators
 //	r.inbox.<conn>.<n>           one Conn                  replies to its requests
 //
 // Kinds, room ids and node names are the only tokens that come from outside,
@@ -42,8 +43,9 @@
 // those that ask just then. It is heard again as soon as it is back. By then
 // workers may have taken its rooms over (a lost worker finds its log sealed, and
 // goes on under a new run) or taken its members for away (a lost edge brings them
-// back in): that costs work, and loses no more than a crash would. After an outage of NATS that all
-// nodes see, nobody is declared lost for Config.LostAfter.
+// back in): that costs work, and loses no more than a crash would. After an
+// outage of NATS that all nodes see, nobody is declared lost for
+// Config.LostAfter.
 //
 // # What is not promised
 //

@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,7 @@ type Log struct {
 	ended   error  // why Run is over; nil while it isn't
 	pieces  []span // of entries in pieces that were not cut off, ascending; each is large, so they are few
 
+	replicas atomic.Int32  // copies of the log
 	written  atomic.Uint64 // position of the last entry written
 	last     atomic.Uint64 // the same once its done has returned
 	messages atomic.Uint64
@@ -150,6 +152,22 @@ func (g *Log) Cut(ctx context.Context, pos uint64) error {
 		return nil
 	}
 	return wrap(g.stream.Purge(ctx, jetstream.WithPurgeSequence(pos)), "cut log of run %q", g.run)
+}
+
+// Replicate gives a log that was begun while servers were away the copies that
+// it lacks. It does nothing once the log has them all, and fails while it can't.
+func (g *Log) Replicate(ctx context.Context) error {
+	want := max(g.logs.cfg.Replicas, 1)
+	if g.replicas.Load() >= int32(want) {
+		return nil
+	}
+	cfg := g.stream.CachedInfo().Config
+	cfg.Replicas = want
+	if _, err := g.logs.js.UpdateStream(ctx, cfg); err != nil {
+		return fmt.Errorf("replicate log of run %q: %w", g.run, err)
+	}
+	g.replicas.Store(int32(want))
+	return nil
 }
 
 // Run writes entries until ctx ends, or Close was called and nothing waits any

@@ -42,19 +42,38 @@ func (l *Logs) stream(run string) string  { return l.cfg.Bucket + "_log_" + run 
 func (l *Logs) subject(run string) string { return "$RL." + l.cfg.Bucket + "." + run }
 
 // Begin creates the empty log of a new run. A run that has a log already is an
-// error: [ErrExists]. While JetStream is away it tries until ctx ends.
+// error: [ErrExists]. While JetStream is away it tries until ctx ends. While
+// servers of the cluster are away the log begins with as many copies as can be
+// had, if they are a majority; [Log.Replicate] is for the others.
 func (l *Logs) Begin(ctx context.Context, run string) (*Log, error) {
 	if !bus.ValidNode(run) {
 		return nil, fmt.Errorf("begin log of run %q: not a valid name", run)
 	}
-	stream, err := retry(ctx, l.js.CreateStream, l.streamConfig(run))
+	stream, err := retry(ctx, l.create, l.streamConfig(run))
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		err = ErrExists
 	}
 	if err != nil {
 		return nil, fmt.Errorf("begin log of run %q: %w", run, err)
 	}
-	return &Log{logs: l, run: run, stream: stream, wake: make(chan struct{}, 1)}, nil
+	log := &Log{logs: l, run: run, stream: stream, wake: make(chan struct{}, 1)}
+	log.replicas.Store(int32(stream.CachedInfo().Config.Replicas))
+	return log, nil
+}
+
+// create makes the stream of a log. With a server away JetStream refuses to make
+// one with all its copies.
+func (l *Logs) create(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	for majority := cfg.Replicas/2 + 1; ; cfg.Replicas-- {
+		stream, err := l.js.CreateStream(ctx, cfg)
+		var refused *jetstream.APIError
+		if !errors.As(err, &refused) || refused.ErrorCode != noPeers {
+			return stream, err
+		}
+		if cfg.Replicas == majority {
+			return nil, fmt.Errorf("%s: %w", refused.Description, errNotYet)
+		}
+	}
 }
 
 // streamConfig holds a token, because NATS takes creating a stream again with

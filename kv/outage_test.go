@@ -89,14 +89,21 @@ func TestAppendsWaitForNATSToComeBack(t *testing.T) {
 // cluster starts three servers that know each other, and waits for JetStream.
 func cluster(t *testing.T) []*bus.Conn {
 	t.Helper()
+	conns, _ := clusterOf(t)
+	return conns
+}
+
+// clusterOf also tells how each server was started.
+func clusterOf(t *testing.T) (conns []*bus.Conn, cfgs []bus.ServerConfig) {
+	t.Helper()
 	var addrs, routes []string
 	for range 3 {
 		addr := freePort(t)
 		addrs, routes = append(addrs, addr), append(routes, "nats://"+addr)
 	}
-	conns := make([]*bus.Conn, 3)
-	for i := range conns {
-		conns[i] = server(t, bus.ServerConfig{Name: fmt.Sprint("n", i), Dir: t.TempDir(), Cluster: addrs[i], Routes: routes})
+	for i := range 3 {
+		cfgs = append(cfgs, bus.ServerConfig{Name: fmt.Sprint("n", i), Dir: t.TempDir(), Cluster: addrs[i], Routes: routes})
+		conns = append(conns, server(t, cfgs[i]))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -105,7 +112,40 @@ func cluster(t *testing.T) []*bus.Conn {
 			t.Fatal(err)
 		}
 	}
-	return conns
+	return conns, cfgs
+}
+
+func TestLogThatBeginsWhileAServerIsAwayGetsItsCopiesWhenItIsBack(t *testing.T) {
+	servers, cfgs := clusterOf(t)
+	logs := OpenLogs(servers[0], Config{Replicas: 3})
+	servers[2].Close()
+	log := begin(t, logs, "w-1")
+	copies := func() int {
+		stream, err := logs.open(t.Context(), "w-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream.CachedInfo().Config.Replicas
+	}
+	// The others take a while to miss it, and until then it may be counted in.
+	began := copies()
+	if began != 2 && began != 3 {
+		t.Errorf("the log begins with %d copies", began)
+	}
+	if got := write(log, []byte("x")); got.err != nil {
+		t.Fatalf("append with a server away: %v", got.err)
+	}
+	server(t, cfgs[2])
+	deadline := time.Now().Add(30 * time.Second)
+	for log.Replicate(t.Context()) != nil && time.Now().Before(deadline) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if got := copies(); got != 3 {
+		t.Errorf("%d copies when the server is back, want 3", got)
+	}
+	if got := write(log, []byte("y")); got.err != nil {
+		t.Errorf("append afterwards: %v", got.err)
+	}
 }
 
 // The leader of a log's stream dies while 20 goroutines append; then somebody

@@ -112,12 +112,13 @@ func (c Config) storage() jetstream.StorageType {
 
 const defaultBucket = "roomd_rooms"
 
-var errNotYet = errors.New("the bucket was made, but is not there yet")
+var errNotYet = errors.New("not possible yet")
 
 const (
 	retryEvery  = 100 * time.Millisecond
 	openTimeout = 3 * time.Second // of one try
 	noReplicas  = 10074           // JetStream's error for several replicas without a cluster
+	noPeers     = 10005           // and for more than there are servers now
 )
 
 // retry makes a stream, again and again while JetStream does not answer or says

@@ -234,3 +234,20 @@ func heap() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
+
+// BenchmarkReturn brings a room back that had left memory, with its state.
+func BenchmarkReturn(b *testing.B) {
+	bus := startBus(b)
+	kind := counterKind()
+	kind.Durability, kind.EmptyFor, kind.Linger = Commit, time.Nanosecond, -1
+	w, _ := bus.worker(b, "w1", Config{}, kind)
+	e := bus.edge(b, "e1")
+	key := e.open("counter", "a")
+	b.ResetTimer()
+	for b.Loop() {
+		e.open("counter", "a")
+		b.StopTimer()
+		waitFor(b, "the room to leave memory", func() bool { return w.room(key) == nil })
+		b.StartTimer()
+	}
+}

@@ -140,13 +140,17 @@ func (w *Worker) deleteLog(ctx context.Context) {
 	}
 }
 
-const cutEvery = time.Second
+const (
+	cutEvery       = time.Second
+	replicateEvery = 10 // cuts
+)
 
-// cutLogs keeps the log short until ctx ends.
+// cutLogs keeps the log short, and in as many copies as it should have, until
+// ctx ends.
 func (w *Worker) cutLogs(ctx context.Context) {
 	tick := time.NewTicker(cutEvery)
 	defer tick.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
@@ -154,6 +158,11 @@ func (w *Worker) cutLogs(ctx context.Context) {
 		}
 		if err := w.cutLog(ctx); err != nil && ctx.Err() == nil {
 			w.cfg.Log.Warn("log not cut, tried again later", "err", err)
+		}
+		if own := w.own.Load(); own != nil && n%replicateEvery == 0 {
+			if err := own.log.Replicate(ctx); err != nil && ctx.Err() == nil {
+				w.cfg.Log.Warn("log has fewer copies than it should, tried again later", "err", err)
+			}
 		}
 	}
 }
