@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -246,4 +247,145 @@ func TestPinMadeSinceARoomWasOpenedStays(t *testing.T) {
 	if w.unpin("counter.a", pin{tail: 7}); len(w.pins) != 0 {
 		t.Error("the pin is still there")
 	}
+}
+
+func TestRoomBegunAnewHasNothingOfTheOneBeforeAfterATakeover(t *testing.T) {
+	b := startBus(t)
+	w1, _ := b.worker(t, "w1", Config{}, commitKind())
+	e := b.edge(t, "e1")
+	key := e.open("counter", "a")
+	m := e.join(key, "Ann").To
+	for n := range uint64(5) {
+		e.call(key, m, n+1, "add", nil)
+	}
+	e.send(key, bus.Command{Op: bus.OpSend, Member: m, Event: []byte("close")})
+	e.awaitOp(bus.ItemClosed)
+	e.open("counter", "a")
+	m = e.join(key, "Ann").To
+	for n := range uint64(2) {
+		e.call(key, m, n+1, "add", nil)
+	}
+	b.die(w1)
+	w2, _ := b.worker(t, "w2", Config{}, commitKind())
+	e.open("counter", "a")
+	if got := count(w2, key); got != 2 {
+		t.Errorf("count is %d, want 2", got)
+	}
+}
+
+func TestTurnInWhichARoomHearsOfItsNextOwnerIsNotShown(t *testing.T) { // R1
+	b := startBus(t)
+	w, _ := b.worker(t, "w1", Config{}, commitKind())
+	e := b.edge(t, "e1")
+	key := e.open("counter", "a")
+	m := e.join(key, "Ann").To
+	own := w.own.Load()
+	w.own.Store(nil) // or the room would be brought back
+	defer w.own.Store(own)
+	inRoom(w, key, func(r *Room) {
+		r.Broadcast("cast", "too late")
+		r.Member(m).Send("told", "too late")
+		r.fenced("test")
+	})
+	waitFor(t, "the room to be gone", func() bool { return w.room(key) == nil })
+	e.send(key)
+	e.await("no responders", func(it *bus.Item) bool {
+		if it.Op == bus.ItemMessage || it.Op == bus.ItemPrivate {
+			t.Errorf("the old owner said %+v", it)
+		}
+		return it.Code == "no responders"
+	})
+}
+
+func TestRoomThatWasBeingOpenedAsItsWorkerWasReplacedIsNotHere(t *testing.T) { // R1
+	b := startBus(t)
+	var w *Worker
+	var seal bool
+	kind := counterKind()
+	kind.New = func() Handler {
+		if seal { // the room is claimed and not yet in memory
+			w.own.Store(nil)
+		}
+		return &counter{}
+	}
+	w, _ = b.worker(t, "w1", Config{}, kind)
+	<-w.Ready()
+	own := w.own.Load()
+	seal = true
+	err := w.open(t.Context(), w.kinds["counter"], "a")
+	w.own.Store(own)
+	if bus.CodeOf(err) != bus.Unavailable || w.room("counter.a") != nil {
+		t.Errorf("open = %v, and the room is here: %v", err, w.room("counter.a") != nil)
+	}
+}
+
+// A survey that finds a log whose run says nothing takes the run for dead.
+func TestRunAnswersBeforeItHasALog(t *testing.T) {
+	b := startBus(t)
+	e := b.edge(t, "e1")
+	begun := make(chan *bus.Msg, 16)
+	if _, err := e.conn.Subscribe("$JS.API.STREAM.CREATE.*", "", begun); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.conn.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.worker(t, "w1", Config{}, counterKind())
+	_, run, _ := strings.Cut((<-begun).Subject, "_log_")
+	if _, err := e.conn.Request(t.Context(), e.conn.Subjects().Worker(run, "ping"), bus.AppendString(nil, "")); err != nil {
+		t.Errorf("run %q is asked as its log is made: %v", run, err)
+	}
+}
+
+func TestClosedRoomStaysClosedThoughItsWorkerDiesBeforeItsRecordSaysSo(t *testing.T) { // R5
+	b := startBus(t)
+	w1, _ := b.worker(t, "w1", Config{Drain: time.Millisecond}, commitKind())
+	e := b.edge(t, "e1")
+	key := e.open("counter", "a")
+	m := e.join(key, "Ann").To
+	e.call(key, m, 1, "add", nil)
+	r := w1.room(key)
+	inRoom(w1, key, func(r *Room) { r.saving = true }) // the last record waits for that
+	e.send(key, bus.Command{Op: bus.OpSend, Member: m, Event: []byte("close")})
+	e.awaitOp(bus.ItemClosed)
+	b.die(w1)
+	w2, _ := b.worker(t, "w2", Config{}, commitKind())
+	e.open("counter", "a")
+	if got, size := count(w2, key), w2.room(key).size.Load(); got != 0 || size != 0 {
+		t.Errorf("a closed room is back with count %d and %d members", got, size)
+	}
+	w1.post(r, func(r *Room) { r.wrote(r.revision, nil) })
+}
+
+func TestLogIsKeptFromTheFirstEntryThatNoRecordHas(t *testing.T) {
+	w := &Worker{queue: newRunQueue(0, nil)}
+	w.queue.close()
+	r := &Room{worker: w, trail: &trail{}}
+	l := r.trail
+	entry := func(pos uint64) {
+		l.number++
+		r.acked(pos, nil)
+	}
+	want := func(when string, tail uint64) {
+		t.Helper()
+		if got := l.tail.Load(); got != tail {
+			t.Errorf("%s the tail is %d, want %d", when, got, tail)
+		}
+	}
+	entry(5)
+	entry(6)
+	want("before any record", 5)
+	l.recordBegun(1)
+	entry(7)
+	entry(8)
+	want("while the record is written", 5)
+	l.recordFailed(1)
+	want("when it failed", 5)
+	l.recordBegun(1)
+	entry(9)
+	l.recordWritten()
+	want("when it is written and an entry came meanwhile", 9)
+	l.recordBegun(1)
+	l.recordWritten()
+	want("when the record has all", 0)
 }

@@ -47,7 +47,8 @@ func (b *testBus) edge(t testing.TB, name string) *testEdge {
 func (e *testEdge) open(kind, id string) string {
 	e.t.Helper()
 	key, err := e.tryOpen(kind, id)
-	for deadline := time.Now().Add(patience); bus.CodeOf(err) == bus.Unavailable && time.Now().Before(deadline); {
+	passing := func() bool { return bus.CodeOf(err) == bus.Unavailable || bus.CodeOf(err) == bus.Timeout }
+	for deadline := time.Now().Add(patience); err != nil && passing() && time.Now().Before(deadline); {
 		key, err = e.tryOpen(kind, id) // the worker is about to listen
 	}
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,12 +69,18 @@ func (b *testBus) worker(t testing.TB, name string, cfg Config, kinds ...Kind) (
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
+	var dead atomic.Bool
 	running.Go(func() {
-		if err := w.Run(ctx); err != nil {
+		if err := w.Run(ctx); err != nil && !dead.Load() {
 			t.Errorf("Run = %v", err)
 		}
 	})
-	b.cut[w] = sync.OnceFunc(conn.Close)
+	select {
+	case <-w.Ready():
+	case <-time.After(patience):
+		t.Fatal("worker is not ready")
+	}
+	b.cut[w] = sync.OnceFunc(func() { dead.Store(true); conn.Close() })
 	stop = sync.OnceFunc(func() {
 		cancel()
 		running.Wait()

@@ -69,22 +69,23 @@ func (w *Worker) keepOwning(ctx context.Context) error {
 	}
 }
 
-// beginRun makes the log of a new run. It answers for the run before that: a
-// run that has a log and says nothing is taken for dead.
+// beginRun makes the log of a new run, as soon as NATS is there. It answers for
+// the run before that: a run that has a log and says nothing is taken for dead.
 func (w *Worker) beginRun(ctx context.Context) (own *ownership, stop func(), err error) {
 	run := runName(w.conn.Name())
 	stop, err = w.conn.Handle(w.conn.Subjects().Worker(run, "ping"), "", w.answerPing)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err = w.conn.Flush(ctx); err == nil {
-		var log *kv.Log
-		if log, err = w.logs.Begin(ctx, run); err == nil {
-			return &ownership{run, log}, stop, nil
-		}
+	// If this fails NATS is away, and hears of the subscription before all else
+	// when it is back.
+	_ = w.conn.Flush(ctx)
+	log, err := w.logs.Begin(ctx, run)
+	if err != nil {
+		stop()
+		return nil, nil, err
 	}
-	stop()
-	return nil, nil, err
+	return &ownership{run, log}, stop, nil
 }
 
 // disown stops all rooms of a run whose log was sealed.
@@ -191,6 +192,9 @@ func (w *Worker) cutLog(ctx context.Context) error {
 	return own.log.Cut(ctx, need)
 }
 
+// reopenAfter keeps a room that fails again and again from doing only that.
+const reopenAfter = time.Second
+
 // abandon ends a room whose record may lack what the log has. Until somebody
 // has read that, it is kept.
 func (r *Room) abandon() {
@@ -200,7 +204,7 @@ func (r *Room) abandon() {
 			w.mu.Lock()
 			w.pins[r.key] = pin{r.own, tail}
 			w.mu.Unlock()
-			w.surveySoon()
+			time.AfterFunc(reopenAfter, w.surveySoon)
 		}
 	}
 	w.forget(r)

@@ -126,7 +126,7 @@ func (w *Worker) eachEntry(ctx context.Context, run string, f func(entryHead)) e
 const (
 	surveyEvery = 10 * time.Second // at the latest
 	openAtOnce  = 64
-	passes      = 4           // over the rooms of a run
+	passes      = 6           // over the rooms of a run
 	passEvery   = time.Second // others take theirs meanwhile
 )
 
@@ -203,14 +203,17 @@ func (w *Worker) takeOver(ctx context.Context, run string) error {
 	if _, err := w.tails.of(ctx, w, run); err != nil {
 		return err
 	}
-	began, taken := time.Now(), 0
+	began := time.Now()
+	taken, none := 0, 0
 	for pass := range passes {
 		keys, err := w.store.Owned(ctx, run)
 		if err != nil {
 			return err
 		}
-		if len(keys) == 0 {
-			w.cfg.Log.Info("dead worker's rooms are taken over", "run", run, "here", taken, "ms", time.Since(began).Milliseconds())
+		if none++; len(keys) > 0 {
+			none = 0
+		}
+		if none == 2 { // the first answer may have come from a server that lags
 			err := w.logs.Delete(ctx, run)
 			w.tails.drop(run)
 			return err
@@ -218,13 +221,14 @@ func (w *Worker) takeOver(ctx context.Context, run string) error {
 		if pass == 0 {
 			keys = w.share(keys)
 		}
-		taken += w.openAll(ctx, keys)
-		if pass > 0 || len(keys) == 0 {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(passEvery):
-			}
+		if len(keys) > 0 {
+			taken += w.openAll(ctx, keys)
+			w.cfg.Log.Info("dead worker's rooms are taken over", "run", run, "here", taken, "ms", time.Since(began).Milliseconds())
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(passEvery):
 		}
 	}
 	return errors.New("some rooms are left: of kinds that this worker does not host, or it could not open them")
@@ -259,20 +263,7 @@ func (w *Worker) share(keys []string) []string {
 
 // openAll opens rooms, several at once, and returns how many of them are here.
 func (w *Worker) openAll(ctx context.Context, keys []string) (here int) {
-	todo := make(chan string)
-	var opening sync.WaitGroup
-	for range min(openAtOnce, len(keys)) {
-		opening.Go(func() {
-			for key := range todo {
-				w.reopen(ctx, key)
-			}
-		})
-	}
-	for _, key := range keys {
-		todo <- key
-	}
-	close(todo)
-	opening.Wait()
+	atOnce(openAtOnce, keys, func(key string) { w.reopen(ctx, key) })
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	for _, key := range keys {
@@ -281,6 +272,24 @@ func (w *Worker) openAll(ctx context.Context, keys []string) (here int) {
 		}
 	}
 	return here
+}
+
+// atOnce calls f for each of the items, up to n at the same time, and waits.
+func atOnce[T any](n int, items []T, f func(T)) {
+	todo := make(chan T)
+	var running sync.WaitGroup
+	for range min(n, len(items)) {
+		running.Go(func() {
+			for item := range todo {
+				f(item)
+			}
+		})
+	}
+	for _, item := range items {
+		todo <- item
+	}
+	close(todo)
+	running.Wait()
 }
 
 // reopen opens a room that nobody has asked for.

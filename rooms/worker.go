@@ -218,10 +218,29 @@ func (w *Worker) serveSoon(ctx context.Context, fail context.CancelCauseFunc) (s
 // few, since each is away for as long as all of those take together.
 const drainAtOnce = 16
 
+// drainInHaste is how many when half of Config.Drain has passed. Nobody is asked
+// to open those then: rooms with members come back as edges miss their worker,
+// the others when somebody joins.
+const drainInHaste = 512
+
 // drain gives all rooms up, some at a time, and waits until they are gone. When
 // Config.Drain has passed ctx ends, and with it the writing of records and of
 // the log, and what is left goes as it is.
 func (w *Worker) drain(ctx context.Context) {
+	calm, endCalm := context.WithTimeout(ctx, w.cfg.Drain/2)
+	defer endCalm()
+	slots := make(chan struct{}, drainAtOnce)
+	release := func(r *Room) {
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		case <-calm.Done():
+		}
+		w.release(r)
+		if r.wanted.Load() && calm.Err() == nil {
+			w.handOff(calm, r)
+		}
+	}
 	for {
 		w.mu.RLock()
 		moving := slices.Collect(maps.Values(w.moving))
@@ -235,28 +254,15 @@ func (w *Worker) drain(ctx context.Context) {
 		if len(rooms) == 0 && len(moving) == 0 {
 			return
 		}
-		todo := make(chan *Room)
-		var leaving sync.WaitGroup
-		for range min(drainAtOnce, len(rooms)) {
-			leaving.Go(func() {
-				for r := range todo {
-					w.release(ctx, r)
-				}
-			})
-		}
-		for _, r := range rooms {
-			todo <- r
-		}
-		close(todo)
-		leaving.Wait()
+		atOnce(drainInHaste, rooms, release)
 		for _, gone := range moving {
 			<-gone
 		}
 	}
 }
 
-// release gives a room up, and has another worker open it if somebody needs it.
-func (w *Worker) release(ctx context.Context, r *Room) {
+// release gives a room up and waits until it is gone.
+func (w *Worker) release(r *Room) {
 	told := make(chan struct{})
 	w.post(r, func(r *Room) {
 		if r.phase == live {
@@ -271,9 +277,6 @@ func (w *Worker) release(ctx context.Context, r *Room) {
 	w.mu.RUnlock()
 	if gone != nil {
 		<-gone
-	}
-	if r.wanted.Load() {
-		w.handOff(ctx, r)
 	}
 }
 
