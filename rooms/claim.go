@@ -73,6 +73,9 @@ func (w *Worker) tryClaim(ctx context.Context, kind *Kind, key string) (claim, e
 	revision, err := w.store.Update(ctx, key, mine.append(nil), own.run, entry.Revision)
 	if err == nil {
 		w.unpin(key, w.pinOf(key)) // no other is made before the room has come and gone
+		if w.tails.has(rec.owner) {
+			w.metrics.takenOver.Inc()
+		}
 	}
 	return claim{
 		own: own, epoch: mine.epoch, revision: revision, snapshot: mine.snapshot,

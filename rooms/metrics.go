@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"roomd/bus"
+	"roomd/kv"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -31,6 +32,10 @@ type metrics struct {
 	commitBytes  prometheus.Counter
 	replaced     prometheus.Counter
 	handedOff    prometheus.Counter
+	takenOver    prometheus.Counter
+	logMessages  prometheus.CounterFunc
+	logLooks     prometheus.CounterFunc
+	logWaiting   prometheus.GaugeFunc
 	fenced       prometheus.Counter
 	panics       prometheus.Counter
 	faults       prometheus.Counter
@@ -55,6 +60,10 @@ func newMetrics(w *Worker) metrics {
 	gauge := func(name, help string, f func() int) prometheus.GaugeFunc {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "roomd_rooms_" + name, Help: help},
 			func() float64 { return float64(f()) })
+	}
+	logged := func(name, help string, f func(kv.Stats) uint64) prometheus.CounterFunc {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "roomd_rooms_log_" + name, Help: help},
+			func() float64 { return float64(f(w.logStats())) })
 	}
 	histogram := func(name, help string, first, factor float64, n int) prometheus.Histogram {
 		return prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -84,6 +93,10 @@ func newMetrics(w *Worker) metrics {
 		commits:      counter("commits_total", "Turns whose changes went to the log."),
 		commitBytes:  counter("commit_bytes_total", "Bytes of those."),
 		replaced:     counter("replaced_total", "Times that others took this worker for dead and its rooms over."),
+		takenOver:    counter("taken_over_total", "Rooms opened here whose owner was dead."),
+		logMessages:  logged("messages_total", "Messages written to the log of the current run.", func(s kv.Stats) uint64 { return s.Messages }),
+		logLooks:     logged("looks_total", "Times that NATS had to be asked whether a message is in the log.", func(s kv.Stats) uint64 { return s.Looks }),
+		logWaiting:   gauge("log_waiting", "Entries that wait to be written to the log.", func() int { return w.logStats().Waiting }),
 		handedOff:    counter("handed_off_total", "Rooms that another worker opened when this one released them."),
 		fenced:       counter("fenced_total", "Rooms stopped because another worker owns them."),
 		panics:       counter("panics_total", "Rooms closed by a panic in their code."),
@@ -116,7 +129,7 @@ func (w *Worker) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.live, m.members, m.queue, m.opened, m.commands, m.repeated, m.malformed, m.strays, m.mailboxFull,
 		m.mailboxLost, m.turns, m.batch, m.envelopes, m.outBytes, m.patchBytes, m.lost, m.writes, m.writeBytes,
-		m.writeErrors, m.commits, m.commitBytes, m.replaced, m.handedOff, m.fenced, m.panics, m.faults, m.ticksMissed, m.tickLateness, m.refusedVec,
+		m.writeErrors, m.commits, m.commitBytes, m.replaced, m.handedOff, m.takenOver, m.logMessages, m.logLooks, m.logWaiting, m.fenced, m.panics, m.faults, m.ticksMissed, m.tickLateness, m.refusedVec,
 	}
 }
 
@@ -134,4 +147,12 @@ func (w *Worker) queueLen() int {
 	w.queue.mu.Lock()
 	defer w.queue.mu.Unlock()
 	return len(w.queue.rooms) - w.queue.head
+}
+
+// logStats returns what the log of the current run has done.
+func (w *Worker) logStats() kv.Stats {
+	if own := w.own.Load(); own != nil {
+		return own.log.Stats()
+	}
+	return kv.Stats{}
 }
