@@ -33,7 +33,8 @@ type trail struct {
 
 	first     int64  // when the first entry was made that no record has; 0: there is none
 	last      int64  // when the last was made
-	bytes     int    // of those entries
+	entries   int    // how many those are
+	bytes     int    // and of what size
 	since     uint64 // bytes of the log when the first of them was made
 	covers    uint64 // number of the last entry in the last record begun
 	record    int    // its size
@@ -63,6 +64,7 @@ var holds = sync.Pool{New: func() any { return &hold{} }}
 // made takes the entry of a turn.
 func (l *trail) made(entry []byte, now int64) {
 	l.entry, l.size = entry, max(len(entry), l.size-l.size/8)
+	l.entries++
 	l.bytes += len(entry)
 	l.last = now
 	if l.first == 0 {
@@ -155,13 +157,18 @@ func (r *Room) committed() {
 }
 
 // When the record of a room with Commit durability is written. Between them
-// these bound what a takeover has to read: what a worker's busy rooms have
-// logged in the last ten seconds, at most some 16 MiB, and storage with it.
+// these bound what a takeover has to read, and storage with it: what a worker's
+// busy rooms have logged in the last ten seconds, at most some 16 MiB in some
+// 16,000 messages, which takes 0.1 to 0.2 s. (Many small messages cost more than
+// few large ones, and a log has many where it is quick.)
 const (
 	recordQuiet = 2 * time.Second  // after the last change
 	recordAfter = 10 * time.Second // after the first that the record lacks
 	recordBytes = 64 << 10         // of entries, or twice the record if that is more
+	recordAt    = 64               // entries, if they have a quarter of the record's size: each is applied to the whole state
 	recordTail  = 16 << 20         // bytes of all rooms' entries since the first that the record lacks
+	recordLag   = 16_000           // messages of the log since then, or recordLagOf
+	recordLagOf = 4                // for each room of the worker, lest many rooms write nothing but records
 )
 
 // recordDue reports whether it is time to write the record, and sets the time
@@ -172,7 +179,9 @@ func (r *Room) recordDue() bool {
 		r.due[dueSave] = 0
 		return false
 	}
-	full := l.bytes > max(recordBytes, 2*l.record) || l.since != 0 && r.own.log.Bytes() > l.since+recordTail
+	log, tail := r.own.log, l.tail.Load()
+	full := l.bytes > max(recordBytes, 2*l.record) || l.entries > recordAt && 4*l.bytes > l.record || l.since != 0 && log.Bytes() > l.since+recordTail ||
+		tail != 0 && log.Last() > tail+uint64(r.worker.behind.Load())
 	due := max(min(l.last+int64(recordQuiet), l.first+int64(recordAfter)), l.notBefore)
 	if now < l.notBefore || now < due && !full {
 		r.due[dueSave] = due
@@ -188,7 +197,7 @@ func (r *Room) recordDue() bool {
 // all the same, unseen, and their commands get the replies kept in the record.
 func (l *trail) recordBegun(n int) {
 	if l != nil {
-		l.first, l.bytes, l.since, l.next = 0, 0, 0, 0
+		l.first, l.entries, l.bytes, l.since, l.next = 0, 0, 0, 0, 0
 		l.covers, l.record = l.number, n
 	}
 }

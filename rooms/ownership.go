@@ -157,6 +157,7 @@ func (w *Worker) cutLogs(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		w.behind.Store(max(recordLag, int64(recordLagOf*w.Len())))
 		if err := w.cutLog(ctx); err != nil && ctx.Err() == nil {
 			w.cfg.Log.Warn("log not cut, tried again later", "err", err)
 		}

@@ -67,6 +67,7 @@ type Worker struct {
 	tickSeed atomic.Uint64
 	faultAt  atomic.Int64 // when a fault in authors' code was last logged
 	draining atomic.Bool
+	behind   atomic.Int64              // messages by which a record may be behind the log; see recordLag
 	own      atomic.Pointer[ownership] // nil while there is none
 	owning   chan struct{}             // closed when there is one for the first time
 	ready    chan struct{}             // closed when the worker opens rooms
@@ -130,6 +131,7 @@ func NewWorker(conn *bus.Conn, store *kv.Records, logs *kv.Logs, cfg Config, kin
 	for range cfg.Shards {
 		w.shards = append(w.shards, &shard{in: make(chan *bus.Msg, shardQueue)})
 	}
+	w.behind.Store(recordLag)
 	w.everyone = &endpoint{subject: conn.Subjects().Announce()}
 	w.metrics = newMetrics(w)
 	w.roomsCtx, w.endRooms = context.WithCancel(context.Background())
