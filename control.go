@@ -22,12 +22,13 @@ import (
 //	r.node.<name>.state     →  what this one is
 //	r.node.<name>.drain     →  the same; and it leaves in order, as at SIGTERM
 //
-// Every answer is a process, as append writes it.
+// Every answer is a processState, as append writes it.
 
 // everyone is no node's name: those end in a token of hex digits.
 const everyone = "everyone"
 
-// A process is what operators are told of one: the nodes in it and how it is.
+// A processState is what operators are told of a process: the nodes in it and how
+// it is.
 //
 //	inside bool, state string, n uint, n × (name string, role string, load uint)
 type processState struct {

@@ -15,7 +15,7 @@ import (
 )
 
 // A system is roomd as real processes: all in one, or an edge, a worker and a
-// NATS server apart. The tests below hold for both.
+// NATS server apart. onEach runs a test on both.
 type system struct {
 	url    string   // of the edge
 	more   []string // of further edges

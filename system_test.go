@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"roomd/bus"
 	"roomd/client"
+	"roomd/kv"
 	"roomd/rooms"
 )
 
@@ -186,10 +186,9 @@ func TestRoomsAndSeatsSurviveAnOrderlyRestart(t *testing.T) {
 func TestKilledProcessesComeBackWithTheRoomsLastRecord(t *testing.T) {
 	onEach(t, func(t *testing.T, s *system) {
 		ann := s.guest(t, "Ann")
-		written := s.written(t, "notes.n1", "kept")
 		ann.add(t, "kept")
 		ann.sees(t, "kept")
-		await(t, written)
+		s.stored(t, "notes.n1", "kept")
 		s.worker.stop(t, syscall.SIGKILL)
 		s.worker.start(t)
 		if n := ann.add(t, "after"); n != 2 {
@@ -201,41 +200,26 @@ func TestKilledProcessesComeBackWithTheRoomsLastRecord(t *testing.T) {
 	})
 }
 
-// written returns a channel that hears of every record of a room that is stored
-// with a text in it.
-func (s *system) written(t *testing.T, key, text string) chan bool {
+// stored waits until the record of a room is in its bucket with a text in it. To
+// hear it on its way there is not enough: NATS may be killed before it has it.
+func (s *system) stored(t *testing.T, key, text string) {
 	t.Helper()
 	conn, err := bus.Open(t.Context(), bus.Config{URL: s.nats})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(conn.Close)
-	records, written := make(chan *bus.Msg, 1000), make(chan bool, 1000)
-	if _, err := conn.Subscribe("$KV.roomd_rooms."+key, "", records); err != nil {
+	defer conn.Close()
+	records, err := kv.OpenRecords(t.Context(), conn, storeConfig(conn, config{prefix: "r", replicas: 1}))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		for {
-			select {
-			case m := <-records:
-				if bytes.Contains(m.Data, []byte(text)) {
-					written <- true
-				}
-			case <-ended:
-				return
-			}
+	until(t, "the record of "+key+" has "+text, func() bool {
+		entry, err := records.Get(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
 		}
+		return bytes.Contains(entry.Value, []byte(text))
 	})
-	t.Cleanup(func() {
-		close(ended)
-		watching.Wait()
-	})
-	return written
 }
 
 func TestKilledEdgeLosesNothing(t *testing.T) {

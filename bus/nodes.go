@@ -60,8 +60,7 @@ type Nodes struct {
 	nodes   map[string]Node
 	lost    map[string]time.Time // when, of those not heard since
 	answers []answer             // to pings, not looked at yet
-
-	heartbeats uint64 // heard
+	beats   uint64               // heartbeats heard
 }
 
 // lostKept is for how long Lost remembers, and maxLost how many.
@@ -140,8 +139,8 @@ func (n *Nodes) Check() {
 func (n *Nodes) add(node Node) (isNew, back bool) {
 	n.mu.Lock()
 	_, known := n.nodes[node.Name]
-	n.heartbeats++
-	node.heard = n.heartbeats
+	n.beats++
+	node.heard = n.beats
 	n.nodes[node.Name] = node
 	_, back = n.lost[node.Name]
 	delete(n.lost, node.Name)

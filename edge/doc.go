@@ -49,9 +49,10 @@
 // from its place ([bus.OpJoin] with Since). The same happens when the output
 // shows a gap, when it comes from a newer owner, when a new owner announces
 // itself to all edges (the old one may hang, and then nothing else would tell),
-// and after NATS was away: one mechanism for all. Meanwhile commands with a number wait and are sent again
-// in order afterwards; the room knows the numbers and runs each once. Members
-// hear "paused", and then "resumed" (nothing was lost) or "reset".
+// and after NATS was away: one mechanism for all. Meanwhile commands with a
+// number wait and are sent again in order afterwards; the room knows the numbers
+// and runs each once. Members hear "paused" if nobody listened, and then
+// "resumed" (nothing was lost) or "reset".
 //
 // One command that finds no owner has all nodes asked whether they live
 // ([bus.Nodes]). When that shows that a worker is gone, every room here is asked
@@ -62,7 +63,7 @@
 //
 // A worker may take this edge for lost while it lives, and its members for away:
 // when the two hear of each other again all members join again, within bounds
-// (2,000 in 10 ms and loop), as they do after NATS was away.
+// (about 2,000 members of a loop every 10 ms), as they do after NATS was away.
 //
 // # What you can rely on
 //
@@ -97,5 +98,6 @@
 //	time to a join's or command's answer         refused unavailable or timeout
 //	nesting of a value                           closed bad_frame
 //	requests to workers                          wait; one a room and one a session
+//	members that went while NATS was away        the first 65,536 of a loop are told to their rooms
 //	envelopes that wait for a loop               lost by NATS, seen as a gap, repaired
 package edge

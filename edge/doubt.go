@@ -18,8 +18,8 @@ func (lp *sessions) gap(r *room) {
 	}
 }
 
-// reconnected brings everyone back in: output was lost while NATS was away, and
-// nothing might ever show it.
+// reconnected brings everyone back in, after NATS was away, or the loop, or a
+// worker took this edge for lost: output was lost, and nothing might ever show it.
 func (lp *sessions) reconnected() {
 	lp.doubted = lp.doubted[:0]
 	for no, r := range lp.byNo {
@@ -50,7 +50,8 @@ const (
 	rejoinEvery   = 10   // milliseconds
 )
 
-// rejoin goes on bringing back in who is in a doubted room.
+// rejoin goes on bringing back in who is in a doubted room, and doubts all of
+// them when it is time to.
 func (lp *sessions) rejoin() {
 	if lp.missing {
 		if lp.after(lp.missedAt) {

@@ -130,7 +130,12 @@ type board struct {
 func (lp *sessions) publishCounts() {
 	c := &lp.counts
 	c.rooms, c.entering, c.stalled = int64(len(lp.rooms)), int64(len(lp.entries)), int64(len(lp.stale))
-	c.inFlight, c.paused = 0, int64(len(lp.retries))
+	c.inFlight, c.paused = 0, 0
+	for _, r := range lp.retries {
+		if r.phase == roomWaiting && lp.byNo[r.no] == r { // retry will forget the others
+			c.paused++
+		}
+	}
 	for _, fl := range lp.flights {
 		c.inFlight += int64(fl.open)
 	}

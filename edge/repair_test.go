@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -233,6 +234,23 @@ func TestEdgeThatWasStoppedJoinsItsMembersAgain(t *testing.T) {
 	if c := r.command(bus.OpJoin); c.Since != (bus.Position{Epoch: 1, Seq: 1}) {
 		t.Errorf("since %+v", c.Since)
 	}
+}
+
+func TestSecondsThatComeInTimeDoubtNobodyHoweverShortLostAfterIs(t *testing.T) {
+	conn, err := bus.Open(context.Background(), bus.Config{Name: "test", LostAfter: 500 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	sc := &scene{newScriptedWorker(t, conn, "chat"), startEdge(t, conn, Config{})}
+	sc.enter(t, nativeName, nil, 1)
+	onLoop(t, sc.s, func(lp *sessions) {
+		lp.second(lp.l.now)
+		lp.second(lp.l.now.Add(1100 * time.Millisecond))
+		if len(lp.entries) != 0 {
+			t.Error("a member joins again though nobody was away")
+		}
+	})
 }
 
 func replayOf(seq uint64) bus.Item {

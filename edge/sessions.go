@@ -182,9 +182,7 @@ func (lp *sessions) turn(now time.Time) {
 }
 
 func (lp *sessions) second(now time.Time) {
-	// A loop that was away (a stopped process, a machine that sleeps) for less is
-	// sure that nobody has declared its edge lost for it.
-	if !lp.heard.IsZero() && now.Sub(lp.heard) > lp.conn.LostAfter()/5*4 {
+	if !lp.heard.IsZero() && now.Sub(lp.heard) > max(minAway, lp.conn.LostAfter()*4/5) {
 		lp.reconnected()
 	}
 	lp.heard = now
@@ -200,6 +198,13 @@ func (lp *sessions) second(now time.Time) {
 	}
 	lp.publishCounts()
 }
+
+// A loop that was away (a stopped process, a machine that sleeps) for less than
+// four fifths of LostAfter, which is five heartbeats, is sure that nobody has
+// declared its edge lost for it. But as it looks once a second, and is a little
+// late at times, it can't tell less than minAway from nothing. Where LostAfter is
+// shorter than that, a peer that has missed the edge tells it (takenForLost).
+const minAway = 1500 * time.Millisecond
 
 func (lp *sessions) draining(time.Time) {
 	spread := min(maxSpread, max(minSpread, lp.counts.sessions*spreadEach))

@@ -173,7 +173,8 @@ func (g *Log) Replicate(ctx context.Context) error {
 // Run writes entries until ctx ends, or Close was called and nothing waits any
 // more: then it returns nil. It returns [ErrSealed] when somebody has sealed the
 // log or removed it; what waits gets the same error. While NATS is away it
-// waits, however long that takes. It may be called once.
+// waits, however long that takes, unless the connection was closed: that is an
+// error too. It may be called once.
 func (g *Log) Run(ctx context.Context) error {
 	w, err := newLogWriter(g)
 	if err != nil {

@@ -247,7 +247,7 @@ func TestCloseWritesWhatWaits(t *testing.T) {
 	wantEntries(t, read(t, logs, "w-1"), "waits")
 }
 
-func TestEndOfTheContextFailsWhatWaits(t *testing.T) {
+func TestEndOfTheContextIsToldToWhatWaits(t *testing.T) {
 	_, logs := openLogs(t, bus.Config{})
 	log, err := logs.Begin(t.Context(), "w-1")
 	if err != nil {
@@ -264,6 +264,11 @@ func TestEndOfTheContextFailsWhatWaits(t *testing.T) {
 	}
 	if len(got) != 3 {
 		t.Errorf("%d of 3 appends heard of the end", len(got))
+	}
+	for _, err := range got {
+		if err != nil && !errors.Is(err, ErrClosed) { // it may have been just in time
+			t.Errorf("append = %v, want ErrClosed", err)
+		}
 	}
 }
 
@@ -395,5 +400,40 @@ func TestMessageWhoseAcknowledgementWasLostIsNotWrittenTwice(t *testing.T) {
 	w.last, w.buf = 0, bytes.ToUpper(w.buf) // another writer of the same log
 	if err := w.write(ctx); !errors.Is(err, ErrSealed) {
 		t.Errorf("write where another message is = %v, want ErrSealed", err)
+	}
+}
+
+// A leader that has just been elected may be behind for a moment; NATS that was
+// cut off from power stays behind.
+func TestLogThatStaysBehindWhatWasAcknowledgedIsOver(t *testing.T) {
+	_, logs := openLogs(t, bus.Config{})
+	log, err := logs.Begin(t.Context(), "w-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := newLogWriter(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.stop()
+	w.begin(frameEntries)
+	look := func(last uint64) error {
+		w.last = last
+		_, _, err := w.look(t.Context())
+		return err
+	}
+	if err := look(3); err != nil || w.behind.IsZero() {
+		t.Errorf("look at a log that has just fallen behind = %v, want to wait", err)
+	}
+	w.behind = w.behind.Add(-lostAfter)
+	if err := look(0); err != nil || !w.behind.IsZero() {
+		t.Errorf("look at a log that has caught up = %v, behind since %v", err, w.behind)
+	}
+	if err := look(3); err != nil {
+		t.Errorf("look at a log that is behind once more = %v, want to wait anew", err)
+	}
+	w.behind = w.behind.Add(-lostAfter)
+	if err := look(3); !errors.Is(err, ErrSealed) {
+		t.Errorf("look at a log that stays behind = %v, want ErrSealed", err)
 	}
 }

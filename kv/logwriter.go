@@ -184,6 +184,7 @@ func (w *logWriter) look(ctx context.Context) (pos uint64, send bool, err error)
 	case at.pos < w.last:
 		return 0, true, w.fellBehind(at.pos)
 	case at.pos == w.last:
+		w.behind = time.Time{}
 		return 0, true, nil
 	case at.pos == w.last+1 && bytes.Equal(at.data, w.buf):
 		return at.pos, false, nil

@@ -16,7 +16,8 @@ import (
 // name, so that nobody overwrites the pieces of somebody else.
 //
 // Pieces that no record names any more are removed by the next successful write
-// of the same key, or at once if the write they belong to was refused. What a
+// of the same key, or at once if the write they belong to failed before its
+// record was written, or was refused. What a
 // crash or an unknown outcome leaves behind, 16 MiB at most each time, stays
 // until the key is written the next time by a process that knows it to be large:
 // one that read it or wrote it large before.
@@ -60,7 +61,7 @@ func (s *Records) writePieces(ctx context.Context, key string, value []byte) (pi
 		n := min(limit, len(value))
 		msg := &nats.Msg{Subject: fmt.Sprintf("%s.%d", s.pieceKey(key, p.generation), p.count), Data: value[:n]}
 		if _, err := s.js.PublishMsg(ctx, msg); err != nil {
-			s.purge(ctx, key, p.generation, 0)
+			_ = s.purge(ctx, key, p.generation, 0) // what it can't remove, the next write will
 			return p, fmt.Errorf("piece %d: %w", p.count, err)
 		}
 		value = value[n:]
@@ -79,7 +80,7 @@ func (s *Records) valueOf(ctx context.Context, key string, record *jetstream.Raw
 	if err != nil {
 		return nil, err
 	}
-	s.setParts(key, true)
+	s.setPieces(key, true)
 	value := make([]byte, 0, p.size)
 	for i := range p.count {
 		msg, err := s.stream.GetLastMsgForSubject(ctx, fmt.Sprintf("%s.%d", s.pieceKey(key, p.generation), i))
@@ -115,7 +116,7 @@ func (s *Records) sweep(ctx context.Context, key, keep string, revision uint64) 
 		}
 	}
 	if clean && keep == "" {
-		s.setParts(key, false)
+		s.setPieces(key, false)
 	}
 }
 
@@ -129,18 +130,18 @@ func (s *Records) purge(ctx context.Context, key, generation string, revision ui
 	return s.stream.Purge(ctx, opts...)
 }
 
-func (s *Records) hasParts(key string) bool {
+func (s *Records) hasPieces(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.inParts[key]
+	return s.inPieces[key]
 }
 
-func (s *Records) setParts(key string, parts bool) {
+func (s *Records) setPieces(key string, large bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if parts {
-		s.inParts[key] = true
+	if large {
+		s.inPieces[key] = true
 	} else {
-		delete(s.inParts, key)
+		delete(s.inPieces, key)
 	}
 }

@@ -43,8 +43,8 @@ type Records struct {
 	name   string // of the stream
 	prefix string // of the subjects: "$KV.<bucket>."
 
-	mu      sync.Mutex      // guards what follows
-	inParts map[string]bool // keys whose value is or was in pieces, as far as this process knows
+	mu       sync.Mutex      // guards what follows
+	inPieces map[string]bool // keys whose value is or was in pieces, as far as this process knows
 }
 
 // An Entry is a record as it is stored.
@@ -83,7 +83,7 @@ func OpenRecords(ctx context.Context, conn *bus.Conn, cfg Config) (*Records, err
 		return nil, fmt.Errorf("open records %q: %w", cfg.Bucket, err)
 	}
 	return &Records{js: js, stream: stream, bucket: bucket,
-		name: "KV_" + cfg.Bucket, prefix: "$KV." + cfg.Bucket + ".", inParts: make(map[string]bool)}, nil
+		name: "KV_" + cfg.Bucket, prefix: "$KV." + cfg.Bucket + ".", inPieces: make(map[string]bool)}, nil
 }
 
 // streamConfig is what makes a stream a KV bucket, except that AllowDirect is
@@ -190,12 +190,12 @@ func (s *Records) write(ctx context.Context, key string, value []byte, owner str
 	if len(value) <= s.inline() {
 		msg.Data = value
 		written, err := s.swap(ctx, key, msg, revision)
-		if err == nil && s.hasParts(key) {
+		if err == nil && s.hasPieces(key) {
 			s.sweep(ctx, key, "", written)
 		}
 		return written, err
 	}
-	s.setParts(key, true)
+	s.setPieces(key, true)
 	p, err := s.writePieces(ctx, key, value)
 	if err != nil {
 		return 0, fmt.Errorf("write %q: %w", key, err)
@@ -206,7 +206,7 @@ func (s *Records) write(ctx context.Context, key string, value []byte, owner str
 	case err == nil:
 		s.sweep(ctx, key, p.generation, written)
 	case errors.Is(err, ErrConflict):
-		s.purge(ctx, key, p.generation, 0)
+		_ = s.purge(ctx, key, p.generation, 0) // what it can't remove, the next write will
 	}
 	return written, err
 }

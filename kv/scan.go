@@ -122,7 +122,8 @@ func (p *puller) pull(ctx context.Context) (goOn bool, err error) {
 		case <-idle.C:
 			return p.fail(errors.New("no answer from the consumer"))
 		case <-ctx.Done():
-			return p.fail(ctx.Err())
+			p.broken = true // run says why
+			return false, nil
 		}
 		if status := m.Header.Get("Status"); status != "" && len(m.Data) == 0 && m.Subject == p.inbox {
 			return p.status(status, m.Header.Get("Description"))

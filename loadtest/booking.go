@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -156,7 +156,7 @@ func (w *booking) replied(m *member, c command, f *client.Frame) {
 		}
 	case "echo":
 		if s, ok := parsePayload(f.Data, sh.fleet.o.size); !ok || s != c.stamp {
-			err = fmt.Errorf("an echo of something else")
+			err = errors.New("an echo of something else")
 		}
 	}
 	if err != nil {

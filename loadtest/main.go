@@ -23,8 +23,9 @@
 // of answers) and a course (connect, warm up, measure, drain). The main goroutine
 // looks into shards through their loops only. The scenarios cost and takeover put
 // these together in their own ways: cost runs two fleets by turns, takeover has a
-// cluster of processes. Packages: target starts and measures the server, cluster
-// runs many, report shows the result.
+// cluster of processes. The scenario chaos has nothing of all this: package chaos
+// does it, with clients of package client. Packages: target starts and measures
+// the server, cluster runs many, report shows the result.
 package main
 
 import (

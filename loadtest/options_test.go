@@ -68,6 +68,12 @@ func TestWrongCommandLinesAreExplained(t *testing.T) {
 		"takeover -rate 0 -probe 0":        "-rate",
 		"takeover -kind chat":              "-kind",
 		"takeover -spawn":                  "-spawn",
+		"chaos -faults bribe-worker":       "bribe-worker",
+		"chaos -single -faults edge":       "edge",
+		"chaos -kind chat":                 "-kind",
+		"chaos -nats 2":                    "-nats",
+		"chaos -edges 0":                   "-edges",
+		"chaos -for 1s":                    "-for",
 	} {
 		_, _, err := parse(strings.Fields(line), io.Discard)
 		if !errors.Is(err, errUsage) || !strings.Contains(err.Error(), word) {

@@ -38,7 +38,7 @@ type shard struct {
 
 	floodUntil time.Duration // cost: replies are followed by new commands until then
 	postponed  []postponed   // takeover, by time
-	faultAt    time.Duration // takeover; 0: there was none yet
+	faultAt    time.Duration // takeover: of the fault that is watched; 0: none is
 
 	latency, recent *hdr.Histogram // of the window; since the last look
 	lag             *hdr.Histogram // how late sends left, in the window

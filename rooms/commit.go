@@ -180,7 +180,8 @@ func (r *Room) recordDue() bool {
 		return false
 	}
 	log, tail := r.own.log, l.tail.Load()
-	full := l.bytes > max(recordBytes, 2*l.record) || l.entries > recordAt && 4*l.bytes > l.record || l.since != 0 && log.Bytes() > l.since+recordTail ||
+	full := l.bytes > max(recordBytes, 2*l.record) || l.entries > recordAt && 4*l.bytes > l.record ||
+		l.since != 0 && log.Bytes() > l.since+recordTail ||
 		tail != 0 && log.Last() > tail+uint64(r.worker.behind.Load())
 	due := max(min(l.last+int64(recordQuiet), l.first+int64(recordAfter)), l.notBefore)
 	if now < l.notBefore || now < due && !full {

@@ -102,7 +102,9 @@ func (r *Room) writeLast() {
 	})
 }
 
-// needed reports whether somebody came while the room was about to go.
+// needed reports whether the room has members, or something to do without them.
+// A room that was about to go stays then, and one whose worker ends is opened by
+// another.
 func (r *Room) needed() bool { return len(r.members) > 0 || len(r.timers) > 0 || r.running > 0 }
 
 // revive takes a room back that was about to leave memory.

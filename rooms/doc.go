@@ -10,7 +10,8 @@
 // which answers: it reads the room's record, writes it again with the name of
 // its run and the next epoch (a compare-and-set, so of several workers one
 // succeeds), restores the state, calls Open, and subscribes. From then on the
-// room is live, and all edges hear where its new owner begins.
+// room is live, and if it has had an owner before, all edges hear where the new
+// one begins.
 //
 // A live room is a struct and a mailbox. Commands that arrive are put into the
 // mailbox, and the room is queued for a turn; a few goroutines give turns to
@@ -25,8 +26,8 @@
 // its subscription ends, what arrived before is still run, and the last record
 // is written without an owner. The next join brings it back. A room that its
 // author closes leaves a record that says so; who joins then begins anew. When
-// its worker ends in order, all this is done for every room, a few dozen at a
-// time, and another worker is asked to open each that somebody needs.
+// its worker ends in order, all this is done for every room, some at a time, and
+// another worker is asked to open each that somebody needs.
 //
 // # What survives
 //
@@ -37,8 +38,8 @@
 // what the turn has said is held back until the log has it, and meanwhile
 // commands gather for the next turn. So a room has one entry on its way, and the
 // log writes the entries of all rooms together. The record follows in the
-// background, when the room falls quiet or has logged much, and the log is cut
-// behind what all records have.
+// background, when the room falls quiet, has logged much or has been busy for ten
+// seconds, and the log is cut behind what all records have.
 //
 // # When a worker dies
 //
@@ -66,7 +67,7 @@
 //   - R1, one owner: a run commits only to its own log, and only while nobody
 //     has sealed it; a record is written by compare-and-set on its last revision.
 //     A worker that was paused or cut off and comes back finds its log sealed and
-//     stops its rooms, silently for clients and with a line in the log. Commands
+//     stops its rooms, silently for clients and with a line for operators. Commands
 //     that waited past their deadline meanwhile are not run. Rooms without Commit
 //     may say something before their worker has noticed; that bears an old epoch,
 //     so an edge that has heard the next owner drops it.

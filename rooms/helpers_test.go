@@ -46,6 +46,7 @@ func startBus(t testing.TB) *testBus {
 	return &testBus{conn, store, kv.OpenLogs(conn, kv.Config{Memory: true}), make(map[*Worker]func())}
 }
 
+// quiet logs nothing, unless LOUD is set in the environment.
 func quiet() *slog.Logger {
 	if os.Getenv("LOUD") != "" {
 		return slog.Default()

@@ -44,8 +44,8 @@ type Durability time.Duration
 const None Durability = -1
 
 // Commit stores what a turn of the room has changed before anybody hears of it:
-// a reply means that the change survives the death of any process. The state
-// must be one that members could be sent; see Stater.
+// a reply means that the change survives the death of any process. What the
+// state may be is said at [Stater].
 const Commit Durability = -2
 
 // Interval stores a room that has changed every d, when it leaves memory and

@@ -29,7 +29,7 @@ func TestListShowsLiveRoomsOfAllWorkersAndDormantOnes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := w.conn.Flush(t.Context()); err != nil { // nobody was answered
+		if err := w.conn.Flush(t.Context()); err != nil { // nobody asked by way of NATS, so no answer says that rooms are subscribed
 			t.Fatal(err)
 		}
 	}

@@ -129,7 +129,8 @@ func (w *Worker) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.live, m.members, m.queue, m.opened, m.commands, m.repeated, m.malformed, m.strays, m.mailboxFull,
 		m.mailboxLost, m.turns, m.batch, m.envelopes, m.outBytes, m.patchBytes, m.lost, m.writes, m.writeBytes,
-		m.writeErrors, m.commits, m.commitBytes, m.replaced, m.handedOff, m.takenOver, m.logMessages, m.logLooks, m.logWaiting, m.fenced, m.panics, m.faults, m.ticksMissed, m.tickLateness, m.refusedVec,
+		m.writeErrors, m.commits, m.commitBytes, m.replaced, m.handedOff, m.takenOver, m.logMessages, m.logLooks,
+		m.logWaiting, m.fenced, m.panics, m.faults, m.ticksMissed, m.tickLateness, m.refusedVec,
 	}
 }
 

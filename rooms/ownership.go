@@ -69,8 +69,8 @@ func (w *Worker) keepOwning(ctx context.Context) error {
 	}
 }
 
-// beginRun makes the log of a new run, as soon as NATS is there. It answers for
-// the run before that: a run that has a log and says nothing is taken for dead.
+// beginRun makes the log of a new run, as soon as NATS is there. Pings of the run
+// are answered before that: one that has a log and says nothing is taken for dead.
 func (w *Worker) beginRun(ctx context.Context) (own *ownership, stop func(), err error) {
 	run := runName(w.conn.Name())
 	stop, err = w.conn.Handle(w.conn.Subjects().Worker(run, "ping"), "", w.answerPing)

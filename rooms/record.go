@@ -269,7 +269,7 @@ func (r *Room) wakeUp() error {
 var recordSeed = maphash.MakeSeed()
 
 // store brings what the turn has changed on its way to kv: as an entry for the
-// log, which release appends, and as the record, when its time has come. It is
+// log, appended when the turn has ended, and as the record, when its time has come. It is
 // the last thing a turn does that may call the author's code.
 func (r *Room) store() {
 	if r.trail != nil && !r.crash && (r.phase < ended || r.leaves) {

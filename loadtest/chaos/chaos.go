@@ -16,7 +16,7 @@ import (
 	"roomd/loadtest/cluster"
 )
 
-// Config says what a run does. Cluster's Links is set by the run.
+// Config says what a run does. Cluster's Links and Dir are set by the run.
 type Config struct {
 	Seed    uint64
 	For     time.Duration // of the load, faults and quiet end
@@ -28,7 +28,7 @@ type Config struct {
 	Cluster cluster.Config
 	Keep    bool // histories, logs and data, also when nothing was wrong
 
-	Say func(string) // told what goes on; may be called by several goroutines
+	Say func(string) // required; told what goes on, by several goroutines at once
 }
 
 // intervals are how much the kinds may lose; a kind that is not listed loses

@@ -103,69 +103,71 @@ func TestCheckerAcceptsGoodHistories(t *testing.T) {
 	}
 }
 
-// Each single fault is found, by the rule that it breaks.
+// spoiled are histories with a single fault, and the rule that it breaks.
+var spoiled = map[string]struct {
+	spoil func(ann, bob *Record, r *Room)
+	want  string
+}{
+	"acked add is gone": {func(ann, bob *Record, r *Room) {
+		r.Final, r.Count = r.Final[:2], 2
+		ann.Heard, bob.Heard = ann.Heard[:len(ann.Heard)-2], bob.Heard[:len(bob.Heard)-2]
+	}, RuleLost},
+	"acked add was replaced": {func(ann, bob *Record, r *Room) {
+		r.Final[2] = "b-2"
+		ann.Heard[9].ID, bob.Heard[9].ID = "b-2", "b-2"
+	}, RuleLost},
+	"acked at another place": {func(ann, _ *Record, _ *Room) { ann.Ops[1].Place = 2 }, RuleMoved},
+	"add applied twice": {func(ann, bob *Record, r *Room) {
+		r.Final, r.Count = append(r.Final, "a-1"), 4
+		ann.Heard, bob.Heard = append(ann.Heard, added(8, 4, "a-1")), append(bob.Heard, added(8, 4, "a-1"))
+	}, RuleTwice},
+	"unknown add applied twice": {func(ann, bob *Record, r *Room) {
+		r.Final, r.Count = append(r.Final, "b-1"), 4
+		ann.Heard, bob.Heard = append(ann.Heard, added(8, 4, "b-1")), append(bob.Heard, added(8, 4, "b-1"))
+	}, RuleTwice},
+	"refused add applied": {func(ann, bob *Record, r *Room) {
+		r.Final, r.Count = append(r.Final, "b-3"), 4
+		ann.Heard, bob.Heard = append(ann.Heard, added(8, 4, "b-3")), append(bob.Heard, added(8, 4, "b-3"))
+	}, RuleRefused},
+	"entry nobody sent": {func(ann, bob *Record, r *Room) {
+		r.Final, r.Count = append(r.Final, "x-1"), 4
+		ann.Heard, bob.Heard = append(ann.Heard, added(8, 4, "x-1")), append(bob.Heard, added(8, 4, "x-1"))
+	}, RuleForeign},
+	"client's adds in another order": {func(ann, _ *Record, _ *Room) {
+		ann.Ops[0], ann.Ops[1] = ann.Ops[1], ann.Ops[0]
+	}, RuleOrder},
+	"count is not the list's": {func(_, _ *Record, r *Room) { r.Count = 2 }, RuleCount},
+	"broadcast missed":        {func(ann, _ *Record, _ *Room) { ann.Heard = slices.Delete(ann.Heard, 7, 8) }, RuleGap},
+	"presence missed":         {func(ann, _ *Record, _ *Room) { ann.Heard = slices.Delete(ann.Heard, 6, 7) }, RuleGap},
+	"broadcast missed though seq goes on": {func(ann, _ *Record, _ *Room) {
+		ann.Heard[7] = Heard{What: HeardPresence, Seq: 5}
+	}, RuleGap},
+	"last broadcast missed": {func(ann, _ *Record, _ *Room) { ann.Heard = ann.Heard[:len(ann.Heard)-1] }, RuleGap},
+	"recovered from too far on": {func(_, bob *Record, _ *Room) {
+		bob.Heard[5].Seq = 4
+		bob.Heard = slices.Delete(bob.Heard, 6, 7)
+	}, RuleGap},
+	"broadcast heard twice": {func(ann, _ *Record, _ *Room) { ann.Heard = slices.Insert(ann.Heard, 4, ann.Heard[3]) }, RuleRepeated},
+	"broadcast heard twice under another seq": {func(ann, _ *Record, _ *Room) {
+		ann.Heard[9] = added(7, 2, "b-1")
+		ann.Heard = append(ann.Heard, added(8, 3, "a-2"))
+	}, RuleRepeated},
+	"broadcasts out of order": {func(ann, _ *Record, _ *Room) {
+		ann.Heard[8], ann.Heard[9] = ann.Heard[9], ann.Heard[8]
+	}, rules(RuleGap, RuleRepeated)},
+	"heard what never was": {func(ann, _ *Record, _ *Room) { ann.Heard[7].ID = "b-2" }, RuleWrong},
+	"reset":                {func(ann, _ *Record, _ *Room) { ann.Heard = append(ann.Heard, Heard{What: HeardReset, Seq: 7}) }, RuleReset},
+	"seat lost":            {func(ann, _ *Record, _ *Room) { ann.Heard = append(ann.Heard, Heard{What: HeardLeft}) }, RuleSeat},
+	"not back":             {func(ann, _ *Record, _ *Room) { ann.Seated = false }, rules(RulePresence, RuleSeat)},
+	"ghost":                {func(ann, _ *Record, _ *Room) { ann.Members = []uint32{1, 2, 3} }, RulePresence},
+	"stale read":           {func(_, bob *Record, _ *Room) { bob.Ops[3].Got = 0 }, RuleRegister},
+	"lost write":           {func(_, _ *Record, r *Room) { r.Registers[0].Got = 7 }, RuleRegister},
+	"cas that cannot be":   {func(_, bob *Record, _ *Room) { bob.Ops[5].Swapped = true }, RuleRegister},
+	"unreadable":           {func(_, _ *Record, r *Room) { r.Unread = "timeout" }, RuleUnread},
+}
+
 func TestCheckerFindsEachViolation(t *testing.T) {
-	for name, c := range map[string]struct {
-		spoil func(ann, bob *Record, r *Room)
-		want  string
-	}{
-		"acked add is gone": {func(ann, bob *Record, r *Room) {
-			r.Final, r.Count = r.Final[:2], 2
-			ann.Heard, bob.Heard = ann.Heard[:len(ann.Heard)-2], bob.Heard[:len(bob.Heard)-2]
-		}, RuleLost},
-		"acked add was replaced": {func(ann, bob *Record, r *Room) {
-			r.Final[2] = "b-2"
-			ann.Heard[9].ID, bob.Heard[9].ID = "b-2", "b-2"
-		}, RuleLost},
-		"acked at another place": {func(ann, _ *Record, _ *Room) { ann.Ops[1].Place = 2 }, RuleMoved},
-		"add applied twice": {func(ann, bob *Record, r *Room) {
-			r.Final, r.Count = append(r.Final, "a-1"), 4
-			ann.Heard, bob.Heard = append(ann.Heard, added(8, 4, "a-1")), append(bob.Heard, added(8, 4, "a-1"))
-		}, RuleTwice},
-		"unknown add applied twice": {func(ann, bob *Record, r *Room) {
-			r.Final, r.Count = append(r.Final, "b-1"), 4
-			ann.Heard, bob.Heard = append(ann.Heard, added(8, 4, "b-1")), append(bob.Heard, added(8, 4, "b-1"))
-		}, RuleTwice},
-		"refused add applied": {func(ann, bob *Record, r *Room) {
-			r.Final, r.Count = append(r.Final, "b-3"), 4
-			ann.Heard, bob.Heard = append(ann.Heard, added(8, 4, "b-3")), append(bob.Heard, added(8, 4, "b-3"))
-		}, RuleRefused},
-		"entry nobody sent": {func(ann, bob *Record, r *Room) {
-			r.Final, r.Count = append(r.Final, "x-1"), 4
-			ann.Heard, bob.Heard = append(ann.Heard, added(8, 4, "x-1")), append(bob.Heard, added(8, 4, "x-1"))
-		}, RuleForeign},
-		"client's adds in another order": {func(ann, _ *Record, _ *Room) {
-			ann.Ops[0], ann.Ops[1] = ann.Ops[1], ann.Ops[0]
-		}, RuleOrder},
-		"count is not the list's": {func(_, _ *Record, r *Room) { r.Count = 2 }, RuleCount},
-		"broadcast missed":        {func(ann, _ *Record, _ *Room) { ann.Heard = slices.Delete(ann.Heard, 7, 8) }, RuleGap},
-		"presence missed":         {func(ann, _ *Record, _ *Room) { ann.Heard = slices.Delete(ann.Heard, 6, 7) }, RuleGap},
-		"broadcast missed though seq goes on": {func(ann, _ *Record, _ *Room) {
-			ann.Heard[7] = Heard{What: HeardPresence, Seq: 5}
-		}, RuleGap},
-		"last broadcast missed": {func(ann, _ *Record, _ *Room) { ann.Heard = ann.Heard[:len(ann.Heard)-1] }, RuleGap},
-		"recovered from too far on": {func(_, bob *Record, _ *Room) {
-			bob.Heard[5].Seq = 4
-			bob.Heard = slices.Delete(bob.Heard, 6, 7)
-		}, RuleGap},
-		"broadcast heard twice": {func(ann, _ *Record, _ *Room) { ann.Heard = slices.Insert(ann.Heard, 4, ann.Heard[3]) }, RuleRepeated},
-		"broadcast heard twice under another seq": {func(ann, _ *Record, _ *Room) {
-			ann.Heard[9] = added(7, 2, "b-1")
-			ann.Heard = append(ann.Heard, added(8, 3, "a-2"))
-		}, RuleRepeated},
-		"broadcasts out of order": {func(ann, _ *Record, _ *Room) {
-			ann.Heard[8], ann.Heard[9] = ann.Heard[9], ann.Heard[8]
-		}, rules(RuleGap, RuleRepeated)},
-		"heard what never was": {func(ann, _ *Record, _ *Room) { ann.Heard[7].ID = "b-2" }, RuleWrong},
-		"reset":                {func(ann, _ *Record, _ *Room) { ann.Heard = append(ann.Heard, Heard{What: HeardReset, Seq: 7}) }, RuleReset},
-		"seat lost":            {func(ann, _ *Record, _ *Room) { ann.Heard = append(ann.Heard, Heard{What: HeardLeft}) }, RuleSeat},
-		"not back":             {func(ann, _ *Record, _ *Room) { ann.Seated = false }, rules(RulePresence, RuleSeat)},
-		"ghost":                {func(ann, _ *Record, _ *Room) { ann.Members = []uint32{1, 2, 3} }, RulePresence},
-		"stale read":           {func(_, bob *Record, _ *Room) { bob.Ops[3].Got = 0 }, RuleRegister},
-		"lost write":           {func(_, _ *Record, r *Room) { r.Registers[0].Got = 7 }, RuleRegister},
-		"cas that cannot be":   {func(_, bob *Record, _ *Room) { bob.Ops[5].Swapped = true }, RuleRegister},
-		"unreadable":           {func(_, _ *Record, r *Room) { r.Unread = "timeout" }, RuleUnread},
-	} {
+	for name, c := range spoiled {
 		t.Run(name, func(t *testing.T) {
 			room := good()
 			c.spoil(room.Records[0], room.Records[1], room)

@@ -39,7 +39,8 @@ const (
 	Unknown Fate = "unknown" // it may have happened, or may yet
 )
 
-// Times are since the start of the run.
+// An Op is one command. Times, here and in all that is reported, count from the
+// moment when the load began.
 type Op struct {
 	Event string        `json:"event"` // add, put, get or cas
 	ID    string        `json:"id,omitempty"`

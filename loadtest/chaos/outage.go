@@ -14,7 +14,7 @@ const (
 type Outage struct {
 	Room   int           // index
 	Fault  int           // index among those done
-	From   time.Duration // since the start of the run
+	From   time.Duration // since the load began
 	Length time.Duration // less the interval between commands
 }
 
@@ -40,7 +40,7 @@ func outages(rooms []*Room, done []Done, every, end time.Duration) []Outage {
 	return list
 }
 
-// moments lists when members of a room got acks, with the end of the run as the
+// moments lists when members of a room got answers, with the end of the load as the
 // last, and when they were told that it paused, resumed or was reset; in order.
 func moments(room *Room, end time.Duration) (acks, told []time.Duration) {
 	for _, r := range room.Records {

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -92,7 +93,7 @@ func (r *run) judge(rooms []*Room) *Result {
 		Scenario: "chaos", Seed: r.cfg.Seed, Kind: r.cfg.Kind, Clients: r.cfg.Clients, Rooms: r.cfg.Rooms,
 		Rate: r.cfg.Rate, Seconds: r.loaded.Seconds(), Single: r.cfg.Cluster.Single, rooms: rooms, done: r.in.done,
 	}
-	slices.SortFunc(res.done, func(a, b Done) int { return int(a.Began - b.Began) })
+	slices.SortFunc(res.done, func(a, b Done) int { return cmp.Compare(a.Began, b.Began) })
 	for i, room := range rooms {
 		for j := range room.Registers {
 			room.Registers[j].since(r.from)

@@ -12,7 +12,7 @@ import (
 type Fault struct {
 	Sort   string        // verb-role, as kill-worker
 	Index  int           // which of the role's processes, from 0
-	At     time.Duration // planned, since the start of the run
+	At     time.Duration // planned, since the load began
 	Length time.Duration // planned: how long it stays down, hangs or is cut off
 }
 

@@ -27,9 +27,9 @@ type Takeover struct {
 	Outages
 	SocketsDropped uint64            `json:"sockets_dropped"`
 	Closings       map[string]uint64 `json:"closings,omitempty"` // those, by code
-	Resets         uint64            `json:"resets"`             // clients told that their room began anew, by fault
+	Resets         uint64            `json:"resets"`             // times that a client was told that its room began anew
 	Acked          uint64            `json:"acked"`              // adds
-	AckedLost      *uint64           `json:"acked_lost"`         // of those, not in the room in the end; null for kinds without a ledger
+	AckedLost      *uint64           `json:"acked_lost"`         // of those, not where the reply said in the end; null for kinds without a ledger
 	Doubled        uint64            `json:"acked_doubled"`      // entries that are there more than once
 	Unread         uint64            `json:"unread_rooms"`       // ledgers that could not be read in the end, and are not in AckedLost
 	Unanswered     uint64            `json:"unanswered"`         // commands that never got a reply
@@ -44,7 +44,8 @@ type TakeoverRound struct {
 	Worker      string `json:"worker"`
 	WorkerRooms int    `json:"worker_rooms"` // it had, as its metrics said
 	Outages
-	// After a pause: rooms that the worker still had 10 s after it went on.
+	// After a pause: rooms that the worker still had when it had gone on for more
+	// than 10 s.
 	KeptRooms int `json:"kept_rooms"`
 
 	Each []Outage `json:"-"` // of every room
