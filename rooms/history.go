@@ -51,7 +51,7 @@ func (r *Room) trim() {
 
 // miss notes that an item is not in the history.
 func (r *Room) miss(seq uint64, item []byte) {
-	if bus.ItemOp(item[0]) != bus.ItemPrivate {
+	if len(item) == 0 || bus.ItemOp(item[0]) != bus.ItemPrivate {
 		r.history.base = seq
 		return
 	}

@@ -338,3 +338,34 @@ func FuzzRecord(f *testing.F) {
 		_ = r.restore(rec.snapshot) // must not panic, whatever is in there
 	})
 }
+
+// FuzzEntry replays whatever a log may hold.
+func FuzzEntry(f *testing.F) {
+	k, err := commitKind().check()
+	if err != nil {
+		f.Fatal(err)
+	}
+	r := &Room{kind: &k, handler: k.New(), worker: &Worker{}, key: "counter.a", epoch: 1, lineage: 1, trail: &trail{}, turn: newTurn()}
+	m := &Member{room: r, id: 1, session: 9, user: "Ann", at: away}
+	r.enter(m)
+	r.mark(m)
+	m.keepReply(1, []byte{byte(bus.ItemReply), 1, 2, 3})
+	it := bus.Item{Op: bus.ItemMessage, Event: []byte("cast"), Data: []byte{1}}
+	r.seq = 1
+	r.remember(1, it.Append(nil))
+	r.trail.touched = true
+	r.makeEntry()
+	f.Add(r.trail.entry)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := parseEntry(b)
+		if err != nil {
+			return
+		}
+		again := e
+		again.number++
+		if e.number = 1; again.number != 2 {
+			again.number = 2
+		}
+		_, _, _ = replay(&k, nil, []entryHead{e, again}) // must not panic, whatever is in there
+	})
+}
