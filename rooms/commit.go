@@ -174,6 +174,17 @@ const (
 // recordDue reports whether it is time to write the record, and sets the time
 // if it is not.
 func (r *Room) recordDue() bool {
+	if r.trail != nil {
+		return !r.saving && r.entriesDue()
+	}
+	if r.dirty && r.due[dueSave] == 0 { // also while one is being written
+		r.due[dueSave] = r.turn.now + int64(r.kind.Durability)*3/4
+	}
+	return r.dirty && !r.saving && r.isDue(dueSave)
+}
+
+// entriesDue is recordDue for a room with Commit durability.
+func (r *Room) entriesDue() bool {
 	l, now := r.trail, r.turn.now
 	if l.first == 0 {
 		r.due[dueSave] = 0

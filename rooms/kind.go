@@ -48,9 +48,10 @@ const None Durability = -1
 // state may be is said at [Stater].
 const Commit Durability = -2
 
-// Interval stores a room that has changed every d, when it leaves memory and
+// Interval stores a room that has changed within d, when it leaves memory and
 // when its worker ends in order. A worker that dies takes with it what happened
-// since the last time, and clients are told so.
+// since the last time, and clients are told so: at most d, as long as NATS takes
+// a write within a quarter of it.
 func Interval(d time.Duration) Durability { return Durability(d) }
 
 // historyBytes bounds a room's history next to Kind.History.

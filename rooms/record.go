@@ -286,23 +286,8 @@ func (r *Room) store() {
 // watchRecord writes the record of a room that has changed, when its time has
 // come.
 func (r *Room) watchRecord() {
-	switch {
-	case r.saving || r.phase != live || r.kind.Durability == None:
+	if r.phase != live || r.kind.Durability == None || !r.recordDue() {
 		return
-	case r.trail != nil:
-		if !r.recordDue() {
-			return
-		}
-	default:
-		if !r.dirty {
-			return
-		}
-		if r.due[dueSave] == 0 {
-			r.due[dueSave] = r.turn.now + int64(r.kind.Durability)
-		}
-		if !r.isDue(dueSave) {
-			return
-		}
 	}
 	r.dirty = false
 	b := r.appendRecord(nil, r.own.run)

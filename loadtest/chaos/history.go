@@ -14,7 +14,7 @@ type Room struct {
 	Registers []Op      `json:"registers"` // final gets
 	Records   []*Record `json:"clients"`
 
-	// To measure losses: when faults began, and from when to when records may not
+	// To measure losses: when faults of workers and NATS began, and from when to when records may not
 	// have been written because NATS was in trouble.
 	Faults []time.Duration    `json:"-"`
 	Away   [][2]time.Duration `json:"-"`

@@ -99,8 +99,8 @@ func (r *run) judge(rooms []*Room) *Result {
 			room.Registers[j].since(r.from)
 		}
 		for _, d := range res.done {
-			if d.Skipped != "" {
-				continue
+			if d.Skipped != "" || d.role() == "edge" {
+				continue // an edge takes nothing from a room with it
 			}
 			room.Faults = append(room.Faults, d.Began)
 			if d.role() == "nats" || d.verb() == "cut" || d.verb() == "stall" {
