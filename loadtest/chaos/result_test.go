@@ -10,7 +10,7 @@ import (
 // sample is the result of a small run with one violation.
 func sample() *Result {
 	res := &Result{
-		Scenario: "chaos", Seed: 42, Kind: "ledger", Clients: 1, Rooms: 1, Rate: 100, Seconds: 10, Acked: 900, Dump: "/tmp/x",
+		Scenario: "chaos", Seed: 42, Kind: "ledger", Clients: 1, Rooms: 1, Rate: 100, Seconds: 10, Acked: 900, Dump: "the-dump",
 		rooms: []*Room{steady(10*time.Second, [2]int{1000, 1500})},
 		done: []Done{
 			{Fault: Fault{Sort: "kill-worker"}, Target: "worker-2", Began: at(1000), Ended: at(3000)},
@@ -56,7 +56,7 @@ func TestTextAndPageTellFaultsOutagesAndViolations(t *testing.T) {
 			t.Errorf("no %q in:\n%s", want, text.String())
 		}
 	}
-	for _, want := range []string{"seed 42", "worker-2", `class="gap"`, "<polyline", "applied twice in room r, client c1: &#34;&lt;a&gt;&#34;", "/tmp/x"} {
+	for _, want := range []string{"seed 42", "worker-2", `class="gap"`, "<polyline", "applied twice in room r, client c1: &#34;&lt;a&gt;&#34;", "the-dump"} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("no %q in the page", want)
 		}
@@ -64,7 +64,7 @@ func TestTextAndPageTellFaultsOutagesAndViolations(t *testing.T) {
 	if strings.Contains(page.String(), "<script") || strings.Contains(page.String(), "http") {
 		t.Error("the page needs something else")
 	}
-	if v := res.Verdict(); !strings.Contains(v, "seed 42") || !strings.Contains(v, "/tmp/x") {
+	if v := res.Verdict(); !strings.Contains(v, "seed 42") || !strings.Contains(v, "the-dump") {
 		t.Errorf("Verdict() = %q", v)
 	}
 }
