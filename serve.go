@@ -106,12 +106,12 @@ func openRecords(ctx context.Context, conn *bus.Conn, cfg config) (*kv.Records, 
 }
 
 // storeConfig says where records and logs are kept.
-func storeConfig(conn *bus.Conn, cfg config) kv.Config {
+func storeConfig(conn *bus.Conn, cfg config) kv.Storage {
 	bucket := "roomd_rooms"
 	if cfg.prefix != "r" { // several systems may share one NATS
 		bucket += "_" + cfg.prefix
 	}
-	return kv.Config{Bucket: bucket, Memory: conn.InMemory(), Replicas: cfg.replicas}
+	return kv.Storage{Bucket: bucket, Memory: conn.InMemory(), Replicas: cfg.replicas}
 }
 
 func (n *node) build(ctx context.Context, opts Options) (err error) {

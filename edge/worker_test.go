@@ -68,7 +68,7 @@ func startWorker(t testing.TB, conn *bus.Conn, store *kv.Records, name string) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := rooms.NewWorker(own, store, kv.OpenLogs(own, kv.Config{Memory: true}), rooms.Config{Log: log},
+	w, err := rooms.NewWorker(own, store, kv.OpenLogs(own, kv.Storage{Memory: true}), rooms.Config{Log: log},
 		parrotKind("echo", nil),
 		parrotKind("synced", func(k *rooms.Kind) { k.Sync = time.Millisecond }),
 		parrotKind("one", func(k *rooms.Kind) { k.Seats = 1 }))
@@ -97,7 +97,7 @@ func startWorker(t testing.TB, conn *bus.Conn, store *kv.Records, name string) (
 
 func openStore(t testing.TB, conn *bus.Conn) *kv.Records {
 	t.Helper()
-	store, err := kv.OpenRecords(t.Context(), conn, kv.Config{Memory: true})
+	store, err := kv.OpenRecords(t.Context(), conn, kv.Storage{Memory: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@
 // NATS acknowledges before its disk has the bytes: the power cut of a single
 // server, or of all replicas at once, loses what was acknowledged in the last two
 // minutes, unless it runs with sync always. A log that finds such a loss
-// ends with [ErrSealed]. With Config.Memory everything is gone with NATS.
+// ends with [ErrSealed]. With Storage.Memory everything is gone with NATS.
 //
 // A log that nobody sealed can be read too. It gives what was acknowledged
 // before the call, as far as the stream's leader knows, which one just elected

@@ -20,7 +20,7 @@ func openLogs(t testing.TB, cfg bus.Config) (*bus.Conn, *Logs) {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	return conn, OpenLogs(conn, Config{Memory: conn.InMemory()})
+	return conn, OpenLogs(conn, Storage{Memory: conn.InMemory()})
 }
 
 // begin starts the log of a run and its writer, which end with the test.
@@ -302,7 +302,7 @@ func TestEntryWhoseLastPieceIsMissingIsNotRead(t *testing.T) {
 		}
 	}
 	wantEntries(t, read(t, logs, "w-1"), "whole")
-	if err := OpenLogs(conn, Config{}).Seal(t.Context(), "w-1"); err != nil {
+	if err := OpenLogs(conn, Storage{}).Seal(t.Context(), "w-1"); err != nil {
 		t.Fatal(err)
 	}
 	wantEntries(t, read(t, logs, "w-1"), "whole")

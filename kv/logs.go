@@ -23,15 +23,15 @@ import (
 // may be called from any goroutine.
 type Logs struct {
 	js  jetstream.JetStream
-	cfg Config
+	cfg Storage
 
 	mu     sync.Mutex        // guards what follows
 	sealed map[string]uint64 // positions of the seals seen here, of logs that still exist
 }
 
-// OpenLogs returns the logs kept beside the records of the same Config. It does
+// OpenLogs returns the logs kept beside the records of the same Storage. It does
 // no I/O.
-func OpenLogs(conn *bus.Conn, cfg Config) *Logs {
+func OpenLogs(conn *bus.Conn, cfg Storage) *Logs {
 	if cfg.Bucket == "" {
 		cfg.Bucket = defaultBucket
 	}

@@ -75,7 +75,7 @@ func TestAppendsWaitForNATSToComeBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	logs := OpenLogs(conn, Config{})
+	logs := OpenLogs(conn, Storage{})
 	log := begin(t, logs, "w-1")
 	appendThrough(t, logs, log, 3000, func() {
 		first.Close()
@@ -117,7 +117,7 @@ func clusterOf(t *testing.T) (conns []*bus.Conn, cfgs []bus.ServerConfig) {
 
 func TestLogThatBeginsWhileAServerIsAwayGetsItsCopiesWhenItIsBack(t *testing.T) {
 	servers, cfgs := clusterOf(t)
-	logs := OpenLogs(servers[0], Config{Replicas: 3})
+	logs := OpenLogs(servers[0], Storage{Replicas: 3})
 	servers[2].Close()
 	log := begin(t, logs, "w-1")
 	copies := func() int {
@@ -154,7 +154,7 @@ func TestLogOfAClusterSurvivesItsLeader(t *testing.T) {
 	servers := cluster(t)
 	var logs []*Logs
 	for _, conn := range servers {
-		logs = append(logs, OpenLogs(conn, Config{Replicas: 3}))
+		logs = append(logs, OpenLogs(conn, Storage{Replicas: 3}))
 	}
 	log, leader := beginLedElsewhere(t, logs[0])
 	start(t, log)

@@ -24,8 +24,8 @@ var (
 	ErrTooLarge = errors.New("record is too large")
 )
 
-// Config says how records are stored. The zero Config is usable.
-type Config struct {
+// Storage says where records and logs are kept. The zero Storage is usable.
+type Storage struct {
 	Bucket   string // name of the JetStream KV bucket; empty means "roomd_rooms"
 	Memory   bool   // keep it in memory: gone when NATS restarts
 	Replicas int    // copies in a NATS cluster; zero means 1
@@ -57,7 +57,7 @@ type Entry struct {
 
 // OpenRecords opens the bucket and creates it if need be. While JetStream is
 // not there yet (a cluster that is electing) it keeps trying until ctx ends.
-func OpenRecords(ctx context.Context, conn *bus.Conn, cfg Config) (*Records, error) {
+func OpenRecords(ctx context.Context, conn *bus.Conn, cfg Storage) (*Records, error) {
 	if cfg.Bucket == "" {
 		cfg.Bucket = defaultBucket
 	}
@@ -89,7 +89,7 @@ func OpenRecords(ctx context.Context, conn *bus.Conn, cfg Config) (*Records, err
 // streamConfig is what makes a stream a KV bucket, except that AllowDirect is
 // off: direct reads are answered by any replica, and 0.9 % of them were stale
 // right after a write.
-func streamConfig(cfg Config) jetstream.StreamConfig {
+func streamConfig(cfg Storage) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:              "KV_" + cfg.Bucket,
 		Subjects:          []string{"$KV." + cfg.Bucket + ".>"},
@@ -103,7 +103,7 @@ func streamConfig(cfg Config) jetstream.StreamConfig {
 	}
 }
 
-func (c Config) storage() jetstream.StorageType {
+func (c Storage) storage() jetstream.StorageType {
 	if c.Memory {
 		return jetstream.MemoryStorage
 	}

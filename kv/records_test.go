@@ -24,7 +24,7 @@ func open(t *testing.T, cfg bus.Config) (*bus.Conn, *Records) {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	records, err := OpenRecords(t.Context(), conn, Config{Memory: conn.InMemory()})
+	records, err := OpenRecords(t.Context(), conn, Storage{Memory: conn.InMemory()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestSecretIsTheSameForAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(other.Close)
-	theirs, err := OpenRecords(t.Context(), other, Config{Memory: true})
+	theirs, err := OpenRecords(t.Context(), other, Storage{Memory: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestRecordsSurviveARestartOfTheServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		records, err := OpenRecords(t.Context(), conn, Config{})
+		records, err := OpenRecords(t.Context(), conn, Storage{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,14 +199,14 @@ func TestOpenRecordsGivesUpWithItsContext(t *testing.T) {
 	conn, _ := open(t, bus.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := OpenRecords(ctx, conn, Config{Memory: true}); !errors.Is(err, context.Canceled) {
+	if _, err := OpenRecords(ctx, conn, Storage{Memory: true}); !errors.Is(err, context.Canceled) {
 		t.Errorf("OpenRecords with a cancelled context = %v, want context.Canceled", err)
 	}
 }
 
 func TestNodeThatAsksForReplicasThatCannotBeIsToldSo(t *testing.T) {
 	conn, _ := open(t, bus.Config{})
-	_, err := OpenRecords(t.Context(), conn, Config{Bucket: "other", Memory: true, Replicas: 3})
+	_, err := OpenRecords(t.Context(), conn, Storage{Bucket: "other", Memory: true, Replicas: 3})
 	var refused *jetstream.APIError
 	if !errors.As(err, &refused) || refused.ErrorCode != noReplicas {
 		t.Errorf("three replicas on one server: %v", err)

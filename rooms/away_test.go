@@ -290,11 +290,11 @@ func busAt(t *testing.T, addr string) *testBus {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	store, err := kv.OpenRecords(t.Context(), conn, kv.Config{})
+	store, err := kv.OpenRecords(t.Context(), conn, kv.Storage{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &testBus{conn, store, kv.OpenLogs(conn, kv.Config{}), make(map[*Worker]func())}
+	return &testBus{conn, store, kv.OpenLogs(conn, kv.Storage{}), make(map[*Worker]func())}
 }
 
 func freeAddr(t *testing.T) string {

@@ -56,12 +56,12 @@ func Example() {
 		return
 	}
 	defer conn.Close()
-	records, err := kv.OpenRecords(ctx, conn, kv.Config{Memory: true})
+	records, err := kv.OpenRecords(ctx, conn, kv.Storage{Memory: true})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	worker, err := rooms.NewWorker(conn, records, kv.OpenLogs(conn, kv.Config{Memory: true}), rooms.Config{Log: log}, rooms.Kind{
+	worker, err := rooms.NewWorker(conn, records, kv.OpenLogs(conn, kv.Storage{Memory: true}), rooms.Config{Log: log}, rooms.Kind{
 		Name:  "chat",
 		New:   func() rooms.Handler { return &Chat{} },
 		Seats: 100,

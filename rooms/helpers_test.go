@@ -39,11 +39,11 @@ func startBus(t testing.TB) *testBus {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	store, err := kv.OpenRecords(t.Context(), conn, kv.Config{Memory: true})
+	store, err := kv.OpenRecords(t.Context(), conn, kv.Storage{Memory: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &testBus{conn, store, kv.OpenLogs(conn, kv.Config{Memory: true}), make(map[*Worker]func())}
+	return &testBus{conn, store, kv.OpenLogs(conn, kv.Storage{Memory: true}), make(map[*Worker]func())}
 }
 
 // quiet logs nothing, unless LOUD is set in the environment.
