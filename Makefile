@@ -1,12 +1,12 @@
 # make test does everything on a fresh machine that has Go, Node, make and git.
-.PHONY: test run vet lint unit portable web browser setup fuzz clean
+.PHONY: test run vet lint unit portable web browser clients setup fuzz clean
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Looked up each time it is used, so that browser finds what setup has installed.
 CHROMIUM ?= $(or $(shell command -v chromium),$(shell command -v chromium-browser),$(shell command -v google-chrome))
 FUZZTIME ?= 30s
 
-test: vet lint unit portable web browser
+test: vet lint unit portable web browser clients
 
 run:
 	go run ./cmd/roomd
@@ -35,12 +35,22 @@ web: client/node_modules
 browser: cmd/roomd/webtest/node_modules setup
 	cd cmd/roomd/webtest && CHROMIUM="$(CHROMIUM)" node --test
 
+# Redis clients from npm, and what is built on them, against the Redis front.
+# REDIS_SERVER=redis-server runs the same tests against the real one.
+clients: kv/front/clienttest/node_modules setup
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	go build -o "$$dir/roomd" ./cmd/roomd && cd kv/front/clienttest && ROOMD_BINARY="$$dir/roomd" node --test
+
 client/node_modules: client/package.json client/package-lock.json
 	cd client && npm ci --no-audit --no-fund
 	@touch $@
 
 cmd/roomd/webtest/node_modules: cmd/roomd/webtest/package.json cmd/roomd/webtest/package-lock.json
 	cd cmd/roomd/webtest && npm ci --no-audit --no-fund
+	@touch $@
+
+kv/front/clienttest/node_modules: kv/front/clienttest/package.json kv/front/clienttest/package-lock.json
+	cd kv/front/clienttest && npm ci --no-audit --no-fund
 	@touch $@
 
 # A browser, from the system's packages if there is none yet.
@@ -60,4 +70,4 @@ fuzz:
 	done
 
 clean:
-	rm -rf client/node_modules cmd/roomd/webtest/node_modules
+	rm -rf client/node_modules cmd/roomd/webtest/node_modules kv/front/clienttest/node_modules

@@ -14,8 +14,11 @@ const (
 	MaxNode  = 64
 )
 
-// ValidKind reports whether s may name a kind of room: [a-z0-9_-]{1,32}.
-func ValidKind(s string) bool {
+// ValidKind reports whether s may name a kind of room: [a-z0-9_-]{1,32}, and no
+// underscore first: those are roomd's own.
+func ValidKind(s string) bool { return validKind(s) && s[0] != '_' }
+
+func validKind(s string) bool {
 	return validToken(s, MaxKind, func(c byte) bool { return 'a' <= c && c <= 'z' || isDigit(c) || c == '_' || c == '-' })
 }
 
@@ -41,10 +44,11 @@ func ValidUser(s string) bool {
 // must be valid; neither can contain a dot.
 func Key(kind, id string) string { return kind + "." + id }
 
-// SplitKey is the reverse of Key. ok is false unless both parts are valid.
+// SplitKey is the reverse of Key. ok is false unless both parts are valid, or
+// could be roomd's own.
 func SplitKey(key string) (kind, id string, ok bool) {
 	kind, id, ok = strings.Cut(key, ".")
-	return kind, id, ok && ValidKind(kind) && ValidID(id)
+	return kind, id, ok && validKind(kind) && ValidID(id)
 }
 
 func validToken(s string, limit int, valid func(byte) bool) bool {

@@ -1,6 +1,8 @@
 package bus
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"strconv"
 	"strings"
 )
@@ -95,5 +97,25 @@ func (s Subjects) Node(name string) string { return s.prefix + ".node." + name }
 
 // Nodes matches every node's heartbeats.
 func (s Subjects) Nodes() string { return s.prefix + ".node.*" }
+
+// StoreInbox is where one session of a kv store gets its answers.
+func (s Subjects) StoreInbox(session string) string { return s.prefix + ".kv.inbox." + session }
+
+// IsStoreInbox reports whether subject may have been made by StoreInbox: it
+// arrives in messages, and is published to.
+func (s Subjects) IsStoreInbox(subject string) bool {
+	session, ok := strings.CutPrefix(subject, s.prefix+".kv.inbox.")
+	return ok && ValidNode(session)
+}
+
+// News is where messages on a channel of kv's go. Channels have any name, so
+// the subject has a hash of it, and the message the name.
+func (s Subjects) News(channel string) string {
+	sum := sha256.Sum256([]byte(channel))
+	return s.prefix + ".kv.news." + base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// AllNews matches the messages on all channels.
+func (s Subjects) AllNews() string { return s.prefix + ".kv.news.*" }
 
 func (s Subjects) inbox(conn string) string { return s.prefix + ".inbox." + conn }

@@ -24,7 +24,8 @@
 // looks into shards through their loops only. The scenarios cost and takeover put
 // these together in their own ways: cost runs two fleets by turns, takeover has a
 // cluster of processes. The scenario chaos has nothing of all this: package chaos
-// does it, with clients of package client. Packages: target starts and measures
+// does it, with clients of package client. Nor have kv and kvchaos, which are about
+// the Redis in roomd: packages kvspeed and kvchaos do them. Packages: target starts and measures
 // the server, cluster runs many, report shows the result.
 package main
 
@@ -38,10 +39,16 @@ import (
 	"os/signal"
 	"syscall"
 
+	"roomd/loadtest/kvchaos"
 	"roomd/loadtest/target"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if status, is := kvchaos.Child(os.Args[1:], os.Stdin, os.Stdout); is {
+		os.Exit(status)
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // run is main with its surroundings passed in.
 func run(args []string, stdout, stderr io.Writer) int {

@@ -35,6 +35,8 @@ type options struct {
 	cost           costOptions
 	takeover       takeoverOptions
 	chaos          chaosOptions
+	kv             kvOptions
+	kvChaos        kvChaosOptions
 
 	warmup, length time.Duration
 	find           bool
@@ -87,6 +89,9 @@ var scenarios = []scenario{
 		flags: takeoverFlags, do: doTakeover, cluster: true},
 	{name: "chaos", kind: "ledger", what: "everything is killed, hung, drained and cut off by a seeded schedule; every promise is checked",
 		flags: chaosFlags, do: doChaos, cluster: true},
+	{name: "kv", what: "the Redis in it: how fast, beside redis-server", flags: kvFlags, do: doKV, cluster: true},
+	{name: "kvchaos", what: "the Redis in it: workers, edges, the NATS leader and clients are killed; what was acknowledged is there, and nothing twice",
+		flags: kvChaosFlags, do: doKVChaos, cluster: true},
 }
 
 const usage = `loadtest puts load on a roomd server on this machine and checks every answer.
@@ -261,6 +266,14 @@ func (o *options) check() error {
 		}
 	case "chaos":
 		if err := o.checkChaos(); err != nil {
+			return err
+		}
+	case "kv":
+		if err := o.checkKV(); err != nil {
+			return err
+		}
+	case "kvchaos":
+		if err := o.checkKVChaos(); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,7 @@ type claim struct {
 	revision  uint64
 	snapshot  []byte
 	whole     bool // the snapshot has everything that the owner before has shown
+	shard     *loadedShard
 }
 
 // claim makes this worker the owner of a room by writing its record, unless the
@@ -50,8 +51,12 @@ func (w *Worker) tryClaim(ctx context.Context, kind *Kind, key string) (claim, e
 	mine := record{epoch: 1, owner: own.run}
 	entry, err := w.store.Get(ctx, key)
 	if errors.Is(err, kv.ErrNotFound) {
+		var shard *loadedShard
+		if kind.Name == kv.ShardKind {
+			shard, mine.snapshot = w.newShard(), w.shardHead()
+		}
 		revision, err := w.store.Create(ctx, key, mine.append(nil), own.run)
-		return claim{own: own, epoch: 1, revision: revision}, err
+		return claim{own: own, epoch: 1, revision: revision, shard: shard}, err
 	}
 	if err != nil {
 		return claim{}, err
@@ -65,7 +70,14 @@ func (w *Worker) tryClaim(ctx context.Context, kind *Kind, key string) (claim, e
 		return claim{elsewhere: elsewhere}, err
 	}
 	mine.epoch = rec.epoch + 1
-	if !rec.closed {
+	var shard *loadedShard
+	switch {
+	case kind.Name == kv.ShardKind:
+		mine.snapshot = w.shardHead()
+		if shard, err = w.loadShard(ctx, key, rec, entries); err != nil {
+			return claim{}, fmt.Errorf("shard %q: %w", key, err)
+		}
+	case !rec.closed:
 		if mine.snapshot, err = bring(kind, rec, entries); err != nil {
 			return claim{}, fmt.Errorf("room %q: %w", key, err)
 		}
@@ -79,7 +91,7 @@ func (w *Worker) tryClaim(ctx context.Context, kind *Kind, key string) (claim, e
 	}
 	return claim{
 		own: own, epoch: mine.epoch, revision: revision, snapshot: mine.snapshot,
-		whole: rec.owner == "" || kind.Durability == Commit,
+		whole: rec.owner == "" || kind.Durability == Commit, shard: shard,
 	}, err
 }
 

@@ -132,7 +132,7 @@ func (r *Room) acked(pos uint64, err error) {
 			l.next = pos
 		}
 	}
-	r.worker.queue.add(r)
+	r.worker.schedule(r)
 }
 
 // committed lets go what was held.

@@ -95,6 +95,10 @@ func (r *Room) detached(err error) {
 
 // writeLast writes the record with which the room is released.
 func (r *Room) writeLast() {
+	if r.keys != nil {
+		r.writeLastPages()
+		return
+	}
 	r.wanted.Store(!r.over && (r.needed() || r.kind.TickWhenEmpty))
 	r.worker.keeper.add(job{
 		room: r, value: r.appendRecord(nil, ""), revision: r.revision, final: true,

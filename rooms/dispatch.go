@@ -23,7 +23,7 @@ func (w *Worker) sort(ctx context.Context, s *shard) {
 		for range min(len(s.in), sortAtOnce) {
 			ready = w.deliver(ready, <-s.in)
 		}
-		w.queue.add(ready...)
+		w.schedule(ready...)
 		clear(ready)
 		ready = ready[:0]
 	}
@@ -44,6 +44,16 @@ func (w *Worker) deliver(ready []*Room, m *bus.Msg) []*Room {
 	w.mu.RUnlock()
 	if r == nil {
 		w.metrics.strays.Inc()
+		return ready
+	}
+	if r.keys != nil {
+		res := r.box.request(m, maxRequestBytes)
+		if res.dropped {
+			w.metrics.mailboxLost.Inc()
+		}
+		if res.schedule {
+			ready = append(ready, r)
+		}
 		return ready
 	}
 	commands, err := bus.ParseCommands(m.Data)
@@ -71,7 +81,7 @@ func (w *Worker) deliver(ready []*Room, m *bus.Msg) []*Room {
 // post lets f run in a turn of the room.
 func (w *Worker) post(r *Room, f func(*Room)) {
 	if r.box.post(f) {
-		w.queue.add(r)
+		w.schedule(r)
 	}
 }
 
@@ -84,15 +94,33 @@ func (w *Worker) wake(rooms []*Room) {
 			n++
 		}
 	}
-	w.queue.add(rooms[:n]...)
+	w.schedule(rooms[:n]...)
 }
 
-// runRooms is a runner: it gives turns to one room after the other.
-func (w *Worker) runRooms() {
+// schedule queues rooms for a turn.
+func (w *Worker) schedule(rooms ...*Room) {
+	for i, r := range rooms {
+		if r.keys != nil {
+			w.keysQueue.add(r)
+			w.queue.add(rooms[:i]...)
+			rooms = rooms[i+1:]
+			w.schedule(rooms...)
+			return
+		}
+	}
+	w.queue.add(rooms...)
+}
+
+// runRooms is a runner: it gives turns to one room of a queue after the other.
+func (w *Worker) runRooms(q *runQueue) {
 	t := newTurn()
-	for r := w.queue.next(); r != nil; r = w.queue.next() {
-		if r.runTurn(t) {
-			w.queue.add(r)
+	for r := q.next(); r != nil; r = q.next() {
+		run := r.runTurn
+		if r.keys != nil {
+			run = r.runKeys
+		}
+		if run(t) {
+			q.add(r)
 		}
 	}
 }

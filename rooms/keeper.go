@@ -30,8 +30,9 @@ type job struct {
 	detach   bool
 	value    []byte // of the record
 	revision uint64
-	final    bool // the room ends with this write
-	retire   bool // and its record is not to be listed
+	final    bool         // the room ends with this write
+	retire   bool         // and its record is not to be listed
+	pages    []*pageWrite // of a shard of kv, to be written before
 }
 
 // errFenced means that a record names another owner, or a later epoch.
@@ -93,6 +94,12 @@ func (k *keeper) run(ctx context.Context) {
 			k.worker.post(j.room, func(r *Room) { r.detached(err) })
 		case j.final:
 			k.finish(ctx, j)
+		case len(j.pages) > 0:
+			err := k.writePages(ctx, j)
+			if err != nil && !errors.Is(err, errFenced) {
+				k.worker.cfg.Log.Warn("page not written, tried again later", "room", j.room.key, "err", err)
+			}
+			k.worker.post(j.room, func(r *Room) { r.wrotePages(j.pages, err) })
 		default:
 			revision, err := k.write(ctx, j)
 			switch {
@@ -110,7 +117,10 @@ func (k *keeper) run(ctx context.Context) {
 func (k *keeper) finish(ctx context.Context, j job) {
 	log := k.worker.cfg.Log
 	for until := time.Now().Add(finalFor); ; {
-		_, err := k.write(ctx, j)
+		err := k.writePages(ctx, j)
+		if err == nil {
+			_, err = k.write(ctx, j)
+		}
 		switch {
 		case err == nil:
 			k.worker.forget(j.room)

@@ -60,7 +60,7 @@ const historyBytes = 64 << 10
 // check fills in what is zero and says what cannot be.
 func (k Kind) check() (Kind, error) {
 	if !bus.ValidKind(k.Name) {
-		return k, fmt.Errorf("kind %q: name must be 1 to %d of a-z 0-9 _ -", k.Name, bus.MaxKind)
+		return k, fmt.Errorf("kind %q: name must be 1 to %d of a-z 0-9 _ -, and not begin with _", k.Name, bus.MaxKind)
 	}
 	if k.New == nil {
 		return k, fmt.Errorf("kind %q: New is nil", k.Name)

@@ -35,6 +35,7 @@ type entry struct {
 	commands bus.Commands
 	refused  bool        // the mailbox was full
 	event    func(*Room) // if not nil, all there is
+	request  *bus.Msg    // the same, for a shard of kv
 }
 
 // batches saves the allocation of a batch per turn.
@@ -69,6 +70,24 @@ func (b *mailbox) put(e bus.Commands, n, size, limit int) (res putResult) {
 	res.schedule = b.schedule()
 	return res
 }
+
+// request adds what somebody asks of a shard of kv. What does not fit is
+// dropped: whoever sent it asks again.
+func (b *mailbox) request(m *bus.Msg, maxBytes int) (res putResult) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.bytes > 0 && b.bytes+len(m.Data) > maxBytes {
+		res.dropped = true
+		return res
+	}
+	b.bytes += len(m.Data) + requestOverhead
+	b.add(entry{request: m})
+	res.schedule = b.schedule()
+	return res
+}
+
+// requestOverhead is what a request takes besides its bytes, about.
+const requestOverhead = 256
 
 // post adds an event, whatever else waits: there are few, and none comes from
 // outside. It reports whether the room has to be queued.

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"roomd/bus"
+	"roomd/kv"
 )
 
 // serve answers what others ask of the worker, until stop is called.
@@ -54,6 +55,8 @@ func (w *Worker) answerOpen(ctx context.Context, body []byte) ([]byte, error) {
 		return nil, bus.Errorf(bus.UnknownKind, "%.40q", name)
 	case id != "" && !bus.ValidID(id):
 		return nil, bus.Errorf(bus.BadName, "room id")
+	case name == kv.ShardKind:
+		return w.openShard(ctx, kind, id)
 	}
 	var err error
 	if id == "" {
@@ -143,6 +146,9 @@ func (w *Worker) build(kind *Kind, key string, c claim) (r *Room, err error) {
 			r, err = nil, fmt.Errorf("its code panicked: %v\n%s", p, debug.Stack())
 		}
 	}()
+	if c.shard != nil {
+		return w.buildShard(kind, key, c), nil
+	}
 	r = &Room{
 		worker: w, kind: kind, handler: kind.New(), key: key, shard: w.shardOf(key),
 		epoch: c.epoch, lineage: c.epoch, own: c.own, revision: c.revision, departing: true,

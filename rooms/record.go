@@ -241,6 +241,10 @@ func (r *Room) restore(snapshot []byte) error {
 // wakeUp is the first thing that runs in a room: what the time away has left to
 // do, and the handler's Open.
 func (r *Room) wakeUp() error {
+	if r.keys != nil {
+		r.keys.shard.Begin(r.turn.wall)
+		return nil
+	}
 	r.restored = r.seq
 	if r.trail != nil {
 		r.trail.reset(r.seq)

@@ -21,7 +21,8 @@ type Room struct {
 	worker  *Worker
 	kind    *Kind
 	handler Handler
-	key     string // "kind.id"
+	keys    *keyspace // in place of a handler, in a shard of kv
+	key     string    // "kind.id"
 	epoch   uint64
 	lineage uint64     // the first epoch since which nothing was lost
 	own     *ownership // what it is this worker's by

@@ -21,6 +21,7 @@ type Config struct {
 	MaxRooms      int           // in memory at once; more are refused as overloaded; zero means 100,000
 	Shards        int           // goroutines that take commands off NATS; zero means GOMAXPROCS, at most 4
 	Writers       int           // records written at once; zero means 8
+	KVShards      int           // parts of the shared data (package kv), the same for all workers and for ever; zero means 1
 	PresenceEvery time.Duration // how long presence changes are collected; zero means 50 ms
 	Drain         time.Duration // how long the end of Run may take to write records; zero means 10 s
 	Log           *slog.Logger  // nil means slog.Default()
@@ -28,7 +29,7 @@ type Config struct {
 
 func (cfg Config) check() (Config, error) {
 	for name, v := range map[string]int{
-		"MaxRooms": cfg.MaxRooms, "Shards": cfg.Shards, "Writers": cfg.Writers,
+		"MaxRooms": cfg.MaxRooms, "Shards": cfg.Shards, "Writers": cfg.Writers, "KVShards": cfg.KVShards,
 		"PresenceEvery": int(cfg.PresenceEvery), "Drain": int(cfg.Drain),
 	} {
 		if v < 0 {
@@ -38,6 +39,10 @@ func (cfg Config) check() (Config, error) {
 	setDefault(&cfg.MaxRooms, 100_000)
 	setDefault(&cfg.Shards, min(runtime.GOMAXPROCS(0), 4))
 	setDefault(&cfg.Writers, 8)
+	setDefault(&cfg.KVShards, 1)
+	if cfg.KVShards > kv.MaxShards {
+		return cfg, fmt.Errorf("rooms config: KVShards is %d, must be at most %d", cfg.KVShards, kv.MaxShards)
+	}
 	setDefault(&cfg.PresenceEvery, 50*time.Millisecond)
 	setDefault(&cfg.Drain, 10*time.Second)
 	if cfg.Log == nil {
@@ -59,26 +64,28 @@ type Worker struct {
 	begin   time.Time // zero of the rooms' clock
 	started atomic.Bool
 
-	shards   []*shard
-	queue    *runQueue
-	alarms   *alarms
-	keeper   *keeper
-	lists    listCache
-	tickSeed atomic.Uint64
-	faultAt  atomic.Int64 // when a fault in authors' code was last logged
-	draining atomic.Bool
-	behind   atomic.Int64              // messages by which a record may be behind the log; see recordLag
-	own      atomic.Pointer[ownership] // nil while there is none
-	owning   chan struct{}             // closed when there is one for the first time
-	ready    chan struct{}             // closed when the worker opens rooms
-	away     chan struct{}             // has something when this worker may have been replaced
-	survey   chan struct{}             // has something when dead runs are to be looked for
-	tails    tails
-	everyone *endpoint // all edges
+	shards    []*shard
+	queue     *runQueue
+	keysQueue *runQueue // of kv's shards: rooms that wait for kv must not be before them
+	alarms    *alarms
+	keeper    *keeper
+	lists     listCache
+	tickSeed  atomic.Uint64
+	faultAt   atomic.Int64 // when a fault in authors' code was last logged
+	draining  atomic.Bool
+	behind    atomic.Int64              // messages by which a record may be behind the log; see recordLag
+	own       atomic.Pointer[ownership] // nil while there is none
+	owning    chan struct{}             // closed when there is one for the first time
+	ready     chan struct{}             // closed when the worker opens rooms
+	away      chan struct{}             // has something when this worker may have been replaced
+	survey    chan struct{}             // has something when dead runs are to be looked for
+	tails     tails
+	everyone  *endpoint // all edges
 
 	roomsCtx context.Context // what Go's functions get; ends when all rooms are gone
 	endRooms context.CancelFunc
 	goes     sync.WaitGroup // functions that Room.Go started
+	shared   sharedStore
 	runners  sync.WaitGroup
 
 	mu        sync.RWMutex // guards what follows; not held over I/O or callbacks
@@ -135,7 +142,9 @@ func NewWorker(conn *bus.Conn, store *kv.Records, logs *kv.Logs, cfg Config, kin
 	w.everyone = &endpoint{subject: conn.Subjects().Announce()}
 	w.metrics = newMetrics(w)
 	w.roomsCtx, w.endRooms = context.WithCancel(context.Background())
-	w.queue = newRunQueue(runtime.GOMAXPROCS(0), func() { w.runners.Go(w.runRooms) })
+	w.kinds[kv.ShardKind] = &Kind{Name: kv.ShardKind, Durability: Commit, EmptyFor: -1}
+	w.queue = newRunQueue(runtime.GOMAXPROCS(0), func() { w.runners.Go(func() { w.runRooms(w.queue) }) })
+	w.keysQueue = newRunQueue(1, func() { w.runners.Go(func() { w.runRooms(w.keysQueue) }) })
 	w.alarms = newAlarms(func() int64 { return w.clock(time.Now()) }, w.wake)
 	w.keeper = newKeeper(w)
 	w.nodes = bus.NewNodes(conn, "worker", func() uint64 { return uint64(w.Len()) }, w.lostNode)
@@ -170,6 +179,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	services.Go(func() { w.watchPauses(serving) })
 	services.Go(func() { fail(w.nodes.Run(serving)) })
 	w.queue.open()
+	w.keysQueue.open()
 	for range w.cfg.Writers {
 		keepers.Go(func() { w.keeper.run(writing) })
 	}
@@ -190,9 +200,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.deleteLog(writing)
 	w.endRooms()
 	w.goes.Wait()
+	w.shared.close()
 	endServing()
 	services.Wait()
 	w.queue.close()
+	w.keysQueue.close()
 	w.runners.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
 		return cause
@@ -246,11 +258,18 @@ func (w *Worker) drain(ctx context.Context) {
 	for {
 		w.mu.RLock()
 		moving := slices.Collect(maps.Values(w.moving))
-		var rooms []*Room
+		var rooms, shards []*Room
 		for key, r := range w.rooms {
-			if w.moving[key] == nil {
+			switch {
+			case w.moving[key] != nil:
+			case r.keys != nil:
+				shards = append(shards, r)
+			default:
 				rooms = append(rooms, r)
 			}
+		}
+		if len(rooms)+len(moving) == 0 {
+			rooms = shards // last, as rooms may need them until they are gone
 		}
 		w.mu.RUnlock()
 		if len(rooms) == 0 && len(moving) == 0 {

@@ -12,7 +12,7 @@ const startMillis = 30_000; // for a server on a busy machine
 const repo = new URL("../../", import.meta.url).pathname;
 
 /** A port nobody uses right now. */
-async function freePort() {
+export async function freePort() {
   const server = createServer();
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -27,9 +27,13 @@ export class Server {
   #exited = null;
   #output = "";
 
-  /** Starts the binary in the folder cwd; without one, the one that ROOMD_BINARY names, or one that it builds. */
-  static async start({ binary = process.env.ROOMD_BINARY, cwd } = {}) {
+  /**
+   * Starts the binary in the folder cwd, with more flags if given; without a
+   * binary, the one that ROOMD_BINARY names, or one that it builds.
+   */
+  static async start({ binary = process.env.ROOMD_BINARY, cwd, flags = [] } = {}) {
     const server = new Server();
+    server.flags = flags;
     server.dir = mkdtempSync(join(tmpdir(), "roomd-test-"));
     server.cwd = cwd;
     server.binary = binary ?? join(server.dir, "roomd");
@@ -47,7 +51,7 @@ export class Server {
 
   /** Starts the process and waits until it serves. */
   async run() {
-    const args = ["-addr", `127.0.0.1:${this.port}`, "-admin", `127.0.0.1:${this.adminPort}`, "-data", join(this.dir, "data")];
+    const args = ["-addr", `127.0.0.1:${this.port}`, "-admin", `127.0.0.1:${this.adminPort}`, "-data", join(this.dir, "data"), ...this.flags];
     this.#process = spawn(this.binary, args, { cwd: this.cwd, stdio: ["ignore", "pipe", "pipe"] });
     this.#exited = once(this.#process, "exit");
     for (const stream of [this.#process.stdout, this.#process.stderr]) stream.on("data", (text) => (this.#output += text));

@@ -50,7 +50,7 @@ func (in *inflictor) processes(role string) []*cluster.Process {
 	switch role {
 	case "worker":
 		return in.c.Workers
-	case "nats":
+	case "nats", "leader":
 		return in.c.NATS
 	}
 	return in.c.Edges // edge, and server
@@ -87,6 +87,11 @@ const patience = 5 * time.Second
 // inflict does one fault and mends it.
 func (in *inflictor) inflict(ctx context.Context, f Fault) {
 	p := in.processes(f.role())[f.Index]
+	if f.role() == "leader" {
+		if leader, err := in.c.Leader(ctx); err == nil { // else they are electing one, and any will do
+			p = leader
+		}
+	}
 	d := Done{Fault: f, Target: p.Name}
 	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -103,7 +103,7 @@ func (r *run) judge(rooms []*Room) *Result {
 				continue // an edge takes nothing from a room with it
 			}
 			room.Faults = append(room.Faults, d.Began)
-			if d.role() == "nats" || d.verb() == "cut" || d.verb() == "stall" {
+			if d.role() == "nats" || d.role() == "leader" || d.verb() == "cut" || d.verb() == "stall" {
 				room.Away = append(room.Away, [2]time.Duration{d.Began, max(d.Ended, d.Began+election)})
 			}
 		}

@@ -57,7 +57,10 @@ func ParseFaults(names []string, single bool) ([]string, error) {
 	}
 	var sorts []string
 	for _, name := range names {
-		found := false
+		found := name == killLeader && !single
+		if found {
+			sorts = append(sorts, name)
+		}
 		for _, sort := range all {
 			f := Fault{Sort: sort}
 			if name == sort || name == f.verb() || name == f.role() {
@@ -81,8 +84,8 @@ type system map[string]int
 // NATS never more than a minority.
 func (s system) mayFail(role string) int {
 	switch {
-	case role == "nats":
-		return (s[role] - 1) / 2
+	case role == "nats", role == "leader":
+		return (s["nats"] - 1) / 2
 	case role == "server":
 		return s[role]
 	}
@@ -177,6 +180,9 @@ func (s system) free(role string, faults []Fault, at time.Duration) []int {
 		return nil
 	}
 	var list []int
+	if role == "leader" {
+		role = "nats" // one of these: which, is found out then
+	}
 	for i := range s[role] {
 		if !slices.Contains(busy, i) {
 			list = append(list, i)

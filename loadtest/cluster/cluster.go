@@ -20,6 +20,7 @@ type Config struct {
 	Edges   int  // zero means 2
 	Workers int  // zero means 3
 	Links   bool // edges and workers reach NATS through a Link each
+	Redis   bool // edges take Redis's clients
 
 	Roomd      string   // a built roomd; empty: build roomd/cmd/roomd
 	NATSServer string   // a built nats-server; empty: build that of the module's requirements
@@ -146,6 +147,14 @@ func (c *Cluster) newNode(name string, edge bool, args ...string) (*Process, err
 	if edge {
 		p.URL = "ws://" + ports[1] + "/ws"
 		p.args = append(p.args, "-addr", ports[1])
+	}
+	if edge && c.cfg.Redis {
+		redis, err := freePorts(1)
+		if err != nil {
+			return nil, err
+		}
+		p.Redis = redis[0]
+		p.args = append(p.args, "-redis", p.Redis)
 	}
 	p.args = append(p.args, c.cfg.Flags...)
 	return p, nil

@@ -28,9 +28,10 @@ const (
 // A Process is one server of the cluster, over all its lives. Methods may be
 // called by any goroutine; each waits for what it asked for.
 type Process struct {
-	Name string // edge-1, worker-3, nats-2, or roomd
-	URL  string // where clients connect, ws://…; "" if they can't
-	Link *Link  // its way to NATS; nil without Config.Links
+	Name  string // edge-1, worker-3, nats-2, or roomd
+	URL   string // where clients connect, ws://…; "" if they can't
+	Redis string // where Redis's clients connect; "" if they can't
+	Link  *Link  // its way to NATS; nil without Config.Links
 
 	c        *Cluster
 	binary   string

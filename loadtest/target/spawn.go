@@ -28,6 +28,8 @@ type SpawnConfig struct {
 	Binary string   // a built roomd; empty: build ./cmd/roomd of the module around
 	Flags  []string // besides those for its ports and for storage in memory
 	CPUs   []int    // cores to run on; nil: all
+	File   bool     // keep data in files, which go with the server, and not in memory
+	Redis  bool     // have it take Redis's clients too
 }
 
 // Spawn builds a server, starts it on free ports and waits until it is ready.
@@ -39,7 +41,7 @@ func Spawn(ctx context.Context, cfg SpawnConfig) (*Server, error) {
 	p := &process{dir: dir, ended: make(chan struct{})}
 	if cfg.Binary == "" {
 		cfg.Binary = filepath.Join(dir, "roomd")
-		if err := build(ctx, cfg.Binary); err != nil {
+		if err := Build(ctx, cfg.Binary); err != nil {
 			return nil, errors.Join(err, os.RemoveAll(dir))
 		}
 	}
@@ -48,14 +50,24 @@ func Spawn(ctx context.Context, cfg SpawnConfig) (*Server, error) {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	args := append([]string{"-addr", addr, "-admin", admin}, cfg.Flags...)
-	if !stores(cfg.Flags) {
+	switch {
+	case cfg.File:
+		args = append(args, "-data", filepath.Join(dir, "data"))
+	case !stores(cfg.Flags):
 		args = append(args, "-memory")
+	}
+	redis := ""
+	if cfg.Redis {
+		if redis, _, err = freePorts(); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+		args = append(args, "-redis", redis)
 	}
 	if err := p.start(cfg, args); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	s := &Server{
-		URL: "ws://" + addr + "/ws", Admin: "http://" + admin,
+		URL: "ws://" + addr + "/ws", Admin: "http://" + admin, Redis: redis,
 		proc: p, http: http.Client{Timeout: 10 * time.Second},
 	}
 	if err := s.waitReady(ctx); err != nil {
@@ -75,7 +87,8 @@ func stores(flags []string) bool {
 	return false
 }
 
-func build(ctx context.Context, binary string) error {
+// Build makes a roomd of the module around.
+func Build(ctx context.Context, binary string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "roomd/cmd/roomd")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the server (run loadtest inside the roomd module): %w\n%s", err, out)
@@ -100,29 +113,35 @@ func freePorts() (a, b string, err error) {
 
 // waitReady polls /readyz, since a starting process has no other way to tell.
 func (s *Server) waitReady(ctx context.Context) error {
+	return await(ctx, s.proc, func(ctx context.Context) bool {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Admin+"/readyz", nil)
+		if err != nil {
+			return false
+		}
+		resp, err := s.http.Do(req)
+		if err != nil {
+			return false
+		}
+		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
+	})
+}
+
+// await asks until it is so, the process has ended or patience is over.
+func await(ctx context.Context, p *process, so func(context.Context) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Admin+"/readyz", nil)
-		if err != nil {
-			return err
-		}
-		if resp, err := s.http.Do(req); err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
+	for !so(ctx) {
 		select {
 		case <-poll.C:
-		case <-s.proc.ended:
+		case <-p.ended:
 			return errors.New("the server ended before it was ready")
 		case <-ctx.Done():
 			return fmt.Errorf("the server was not ready: %w", ctx.Err())
 		}
 	}
+	return nil
 }
 
 // A process is the server as a child of ours.

@@ -21,6 +21,7 @@ import (
 type Server struct {
 	URL   string // where clients connect, ws://…
 	Admin string // base of the admin port, http://…; "" if there is none
+	Redis string // where Redis's clients connect; "" if they can't
 
 	proc *process // nil: not ours
 	http http.Client
@@ -40,6 +41,9 @@ func Attach(wsURL, admin string) (*Server, error) {
 	s := &Server{URL: wsURL, Admin: strings.TrimSuffix(admin, "/"), http: http.Client{Timeout: 10 * time.Second}}
 	return s, nil
 }
+
+// LoopbackAddr refuses an address, host:port, of another machine.
+func LoopbackAddr(addr string) error { return loopback("tcp://" + addr) }
 
 // loopback refuses URLs that point to another machine: a load test is not to be
 // aimed at somebody by mistake.
@@ -167,6 +171,15 @@ func (s *Server) Usage(ctx context.Context) Usage {
 	}
 	u.At = time.Now()
 	return u
+}
+
+// CPU is what a server that was started here has used so far, if that is known.
+func (s *Server) CPU() (used time.Duration, ok bool) {
+	if s.proc == nil {
+		return 0, false
+	}
+	used, _, err := s.proc.usage()
+	return used, err == nil
 }
 
 // Stop ends a server that was started here and tells whether it ended in order.

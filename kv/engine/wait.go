@@ -1,0 +1,117 @@
+package engine
+
+import "container/list"
+
+// A Waiter is a command that waits. Served is called once, from inside Do or
+// Sweep, when it could run: with its reply, and what it took. It must not call
+// the engine.
+type Waiter struct {
+	Argv   [][]byte // not to be changed while it waits
+	Served func(reply []byte, took Taken)
+
+	places []place // in the queues of its keys; nil if it does not wait
+}
+
+type place struct {
+	q  *queue
+	el *list.Element
+}
+
+// Taken is what a command that had waited took away, so that it can be put back
+// if nobody is there to have it. It is not of use after HOLD.
+type Taken struct {
+	Any        bool // it took something
+	Key, Value []byte
+	Left       bool // from the left end of a list
+	Sorted     bool // from a sorted set, where it had this score
+	Score      float64
+}
+
+// A queue is who waits for a key, first come first served.
+type queue struct {
+	key     string
+	waiters list.List // of *Waiter
+	ready   bool      // is in Engine.ready
+}
+
+// Wait has a command wait for which Do has just said that it is blocked.
+func (e *Engine) Wait(w *Waiter) {
+	keys, _ := KeysOf(w.Argv)
+	for _, key := range keys {
+		q := e.waits[string(key)]
+		if q == nil {
+			q = &queue{key: string(key)}
+			e.waits[q.key] = q
+		}
+		w.places = append(w.places, place{q, q.waiters.PushBack(w)})
+	}
+}
+
+// Cancel ends the wait: Served will not be called. It does nothing if it was.
+func (e *Engine) Cancel(w *Waiter) {
+	for _, p := range w.places {
+		p.q.waiters.Remove(p.el)
+		if p.q.waiters.Len() == 0 && e.waits[p.q.key] == p.q {
+			delete(e.waits, p.q.key)
+		}
+	}
+	w.places = nil
+}
+
+// signal says that a key was changed.
+func (e *Engine) signal(key string) {
+	if q := e.waits[key]; q != nil && !q.ready {
+		q.ready = true
+		e.ready = append(e.ready, q)
+	}
+}
+
+// serve lets those try again that wait for keys that were changed.
+func (e *Engine) serve() {
+	for i := 0; i < len(e.ready); i++ { // serving may append
+		q := e.ready[i]
+		q.ready = false
+		e.serveQueue(q)
+	}
+	clear(e.ready)
+	e.ready = e.ready[:0]
+}
+
+// serveQueue serves those who wait for a key, until one has to wait on: then
+// there is nothing left. One that waits for another kind of value than there is
+// is passed over, and so is who waits for a lock that somebody holds, since who
+// holds it may wait behind.
+func (e *Engine) serveQueue(q *queue) {
+	for el := q.waiters.Front(); el != nil; {
+		w := el.Value.(*Waiter)
+		el = el.Next()
+		for el != nil && el.Value == w { // it waits for the key twice
+			el = el.Next()
+		}
+		c := &e.c
+		*c = call{e: e, argv: argvFor(w.Argv, q.key), serving: true}
+		c.run()
+		reply, took, blocked := c.reply, c.took, c.blocked
+		hold := c.spec != nil && c.spec.Name == "hold"
+		*c = call{e: e}
+		switch {
+		case blocked && !hold:
+			return
+		case blocked || len(reply) > 0 && reply[0] == '-':
+			continue
+		}
+		e.Cancel(w)
+		w.Served(reply, took)
+	}
+}
+
+// argvFor returns the command that waits, for one of its keys only.
+func argvFor(argv [][]byte, key string) [][]byte {
+	s := Lookup(argv[0])
+	if s == nil || s.Last >= 0 {
+		return argv
+	}
+	one := append([][]byte{}, argv[:s.First]...)
+	one = append(one, []byte(key))
+	return append(one, argv[len(argv)+s.Last+1:]...)
+}

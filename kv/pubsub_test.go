@@ -1,0 +1,683 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// on subscribes, and fails the test if that fails.
+func on(t testing.TB, s Subscriber, channel string, f func(Message)) (stop func()) {
+	t.Helper()
+	stop, err := s.Subscribe(t.Context(), channel, f)
+	if err != nil {
+		t.Fatalf("Subscribe(%q): %v", channel, err)
+	}
+	return stop
+}
+
+// onAll is on for a pattern.
+func onAll(t testing.TB, s Subscriber, pattern string, f func(Message)) (stop func()) {
+	t.Helper()
+	stop, err := s.PSubscribe(t.Context(), pattern, f)
+	if err != nil {
+		t.Fatalf("PSubscribe(%q): %v", pattern, err)
+	}
+	return stop
+}
+
+func publish(d *dispatcher, channel, text string) int {
+	return d.deliver([]byte(channel), []byte(text))
+}
+
+func TestMessagesOfOneSubscriberComeInOrderAcrossChannelsAndPatterns(t *testing.T) {
+	d := newDispatcher(nil)
+	var got, want []string
+	done := make(chan struct{})
+	s := d.NewSubscriber()
+	note := func(m Message) { got = append(got, m.Pattern+"|"+m.Channel+"|"+m.Text) }
+	for i := range 10 {
+		on(t, s, fmt.Sprint("c", i), note)
+	}
+	onAll(t, s, "c[0-4]", note)
+	on(t, s, "end", func(Message) { close(done) })
+	for n := range 5000 {
+		channel, text := fmt.Sprint("c", n*7%10), fmt.Sprint(n)
+		receivers := publish(d, channel, text)
+		want = append(want, "|"+channel+"|"+text)
+		if channel < "c5" {
+			want = append(want, "c[0-4]|"+channel+"|"+text)
+			receivers--
+		}
+		if receivers != 1 {
+			t.Fatalf("deliver(%q) reported %d receivers too many or too few", channel, receivers-1)
+		}
+	}
+	publish(d, "end", "")
+	<-done
+	d.close()
+	if !slices.Equal(got, want) {
+		t.Errorf("%d messages came, want %d; the first difference is at %d", len(got), len(want), firstDifference(got, want))
+	}
+}
+
+func firstDifference(a, b []string) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
+}
+
+func TestHandlersOfOneSubscriberNeverOverlap(t *testing.T) {
+	d := newDispatcher(nil)
+	s := d.NewSubscriber()
+	var running, calls atomic.Int32
+	handler := func(Message) {
+		if running.Add(1) != 1 {
+			t.Error("two handlers run at the same time")
+		}
+		calls.Add(1)
+		running.Add(-1)
+	}
+	on(t, s, "a", handler)
+	onAll(t, s, "*", handler)
+	var publishers sync.WaitGroup
+	for range 4 {
+		publishers.Go(func() {
+			for range 500 {
+				publish(d, "a", "")
+			}
+		})
+	}
+	publishers.Wait()
+	done := make(chan struct{})
+	on(t, s, "end", func(Message) { close(done) })
+	publish(d, "end", "") // one call more, of the pattern, may or may not be seen
+	<-done
+	d.close()
+	if n := calls.Load(); n < 4000 || n > 4001 {
+		t.Errorf("%d calls, want 4000 or 4001", n)
+	}
+}
+
+func TestStopFromInsideAHandlerIsEffectiveAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDispatcher(nil)
+		defer d.close()
+		s := d.NewSubscriber()
+		gate := make(chan struct{})
+		on(t, s, "gate", func(Message) { <-gate })
+		var calls []string
+		var stop [3]func()
+		stop[0] = on(t, s, "a", func(m Message) {
+			calls = append(calls, "first "+m.Text)
+			if m.Text == "2" {
+				stop[0]() // itself
+				stop[2]() // one that this message has yet to reach
+			}
+		})
+		stop[1] = on(t, s, "a", func(m Message) { calls = append(calls, "second "+m.Text) })
+		stop[2] = on(t, s, "a", func(m Message) { calls = append(calls, "third "+m.Text) })
+		publish(d, "gate", "") // so that all three wait when the first is handled
+		for _, text := range []string{"1", "2", "3"} {
+			publish(d, "a", text)
+		}
+		close(gate)
+		synctest.Wait()
+		want := []string{"first 1", "second 1", "third 1", "first 2", "second 2", "second 3"}
+		if !slices.Equal(calls, want) {
+			t.Errorf("calls = %q, want %q", calls, want)
+		}
+	})
+}
+
+func TestStopWaitsForTheHandlerThatRunsOnAnotherGoroutine(t *testing.T) {
+	for name, end := range map[string]func(d *dispatcher, s Subscriber, stop func()){
+		"stop":             func(_ *dispatcher, _ Subscriber, stop func()) { stop() },
+		"Subscriber.Close": func(_ *dispatcher, s Subscriber, _ func()) { s.Close() },
+		"Store.Close":      func(d *dispatcher, _ Subscriber, _ func()) { d.close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDispatcher(nil)
+				s := d.NewSubscriber()
+				gate := make(chan struct{})
+				calls := 0
+				stop := on(t, s, "a", func(Message) { <-gate; calls++ })
+				publish(d, "a", "1")
+				publish(d, "a", "2")
+				synctest.Wait() // the handler is at its gate
+				var ended atomic.Bool
+				for range 2 { // twice is no harm
+					go func() {
+						end(d, s, stop)
+						ended.Store(true)
+					}()
+				}
+				synctest.Wait()
+				if ended.Load() {
+					t.Error("returned while the handler was running")
+				}
+				close(gate)
+				synctest.Wait()
+				if !ended.Load() || calls != 1 {
+					t.Errorf("returned = %t after %d calls, want true after 1", ended.Load(), calls)
+				}
+				d.close()
+			})
+		})
+	}
+}
+
+// Two handlers that stop each other's subscription at the same time must not
+// wait for each other.
+func TestHandlersThatStopEachOtherDoNotWaitForEachOther(t *testing.T) {
+	d := newDispatcher(nil)
+	var both sync.WaitGroup
+	both.Add(2)
+	var stops [2]func()
+	calls := make(chan int, 8)
+	for i := range stops {
+		stops[i] = on(t, d.NewSubscriber(), "a", func(Message) {
+			both.Done()
+			both.Wait() // now both run
+			stops[1-i]()
+			calls <- i
+		})
+	}
+	if n := publish(d, "a", ""); n != 2 {
+		t.Fatalf("%d receivers, want 2", n)
+	}
+	<-calls
+	<-calls
+	if n := publish(d, "a", ""); n != 0 {
+		t.Errorf("%d receivers after both were stopped, want 0", n)
+	}
+	d.close()
+}
+
+func TestStopFromDeepInsideAHandlerDoesNotWaitForIt(t *testing.T) {
+	d := newDispatcher(nil)
+	done := make(chan struct{})
+	var stop func()
+	var deeper func(n int)
+	deeper = func(n int) {
+		if n > 0 {
+			deeper(n - 1)
+			return
+		}
+		stop()
+	}
+	stop = on(t, d.NewSubscriber(), "a", func(Message) { deeper(1000); close(done) })
+	publish(d, "a", "")
+	<-done
+	d.close()
+}
+
+func TestAMessageGoesToTheHandlersThatThereWereWhenItBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDispatcher(nil)
+		defer d.close()
+		s := d.NewSubscriber()
+		var calls []string
+		on(t, s, "a", func(m Message) {
+			calls = append(calls, "old "+m.Text)
+			if m.Text == "1" {
+				on(t, s, "a", func(m Message) { calls = append(calls, "new "+m.Text) })
+			}
+		})
+		publish(d, "a", "1")
+		synctest.Wait()
+		publish(d, "a", "2")
+		synctest.Wait()
+		if want := []string{"old 1", "old 2", "new 2"}; !slices.Equal(calls, want) {
+			t.Errorf("calls = %q, want %q", calls, want)
+		}
+	})
+}
+
+func TestASlowSubscriberLosesMessagesAndNobodyWaitsForIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string
+		kept int // of those delivered while the handler was busy with the first
+	}{
+		"many":  {"x", maxWaitingMessages - 1},
+		"large": {strings.Repeat("x", 1<<20), 62},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDispatcher(nil)
+				defer d.close()
+				slow, other := d.NewSubscriber(), d.NewSubscriber()
+				gate := make(chan struct{})
+				var slowGot, otherGot int
+				on(t, slow, "a", func(Message) { <-gate; slowGot++ })
+				on(t, other, "a", func(Message) { otherGot++ })
+				const more = 100
+				for i := range 1 + c.kept + more {
+					if n := publish(d, "a", c.text); n != 2 {
+						t.Fatalf("deliver = %d, want 2", n)
+					}
+					if i%32 == 0 {
+						synctest.Wait() // the other one is not slow
+					}
+				}
+				synctest.Wait()
+				if otherGot != 1+c.kept+more || other.Lost() != 0 {
+					t.Errorf("the other one got %d and lost %d, want all %d", otherGot, other.Lost(), 1+c.kept+more)
+				}
+				close(gate)
+				synctest.Wait()
+				if slowGot != 1+c.kept || slow.Lost() != more {
+					t.Errorf("the slow one got %d and lost %d, want %d and %d", slowGot, slow.Lost(), 1+c.kept, more)
+				}
+				publish(d, "a", c.text)
+				synctest.Wait()
+				if slowGot != 2+c.kept {
+					t.Errorf("the slow one got nothing after it had caught up")
+				}
+			})
+		})
+	}
+}
+
+func TestCountsAreOfWhatIsSubscribed(t *testing.T) {
+	d := newDispatcher(nil)
+	defer d.close()
+	one, two := d.NewSubscriber(), d.NewSubscriber()
+	none := func(Message) {}
+	stop := on(t, one, "a", none)
+	on(t, one, "a", none)
+	on(t, two, "b", none)
+	on(t, two, "", none)
+	onAll(t, one, "[ab]", none)
+	stopPattern := onAll(t, two, "[ab]", none)
+	onAll(t, two, "", none)
+
+	check := func(numSub, numPat int, wantChannels, wantPatterns map[string]int) {
+		t.Helper()
+		channels, patterns := d.counts()
+		if !maps.Equal(channels, wantChannels) || !maps.Equal(patterns, wantPatterns) {
+			t.Errorf("counts = %v, %v, want %v, %v", channels, patterns, wantChannels, wantPatterns)
+		}
+		names, want := d.Channels(), slices.Sorted(maps.Keys(wantChannels))
+		slices.Sort(names)
+		if !slices.Equal(names, want) {
+			t.Errorf("Channels = %q, want %q", names, want)
+		}
+		if n := d.NumSub([]byte("a")); n != numSub {
+			t.Errorf("NumSub(a) = %d, want %d", n, numSub)
+		}
+		if n := d.NumPat(); n != numPat {
+			t.Errorf("NumPat = %d, want %d", n, numPat)
+		}
+	}
+	check(2, 2, map[string]int{"a": 2, "b": 1, "": 1}, map[string]int{"[ab]": 2, "": 1})
+	if n := publish(d, "", ""); n != 2 {
+		t.Errorf("deliver to the empty channel = %d, want 2", n)
+	}
+	stop()
+	stop()
+	stopPattern()
+	check(1, 2, map[string]int{"a": 1, "b": 1, "": 1}, map[string]int{"[ab]": 1, "": 1})
+	two.Close()
+	check(1, 1, map[string]int{"a": 1}, map[string]int{"[ab]": 1})
+	one.Close()
+	check(0, 0, map[string]int{}, map[string]int{})
+}
+
+func TestNothingCanBeSubscribedAfterClose(t *testing.T) {
+	d := newDispatcher(nil)
+	closed, open := d.NewSubscriber(), d.NewSubscriber()
+	closed.Close()
+	if _, err := closed.Subscribe(t.Context(), "a", nil); !errors.Is(err, errSubscriberClosed) {
+		t.Errorf("Subscribe of a closed subscriber = %v", err)
+	}
+	on(t, open, "a", func(Message) {})
+	d.close()
+	if _, err := open.PSubscribe(t.Context(), "*", nil); !errors.Is(err, errStoreClosed) || !errors.Is(err, ErrClosed) {
+		t.Errorf("PSubscribe at a closed store = %v", err)
+	}
+	if n := publish(d, "a", ""); n != 0 {
+		t.Errorf("deliver at a closed store = %d, want 0", n)
+	}
+}
+
+func TestCloseFromInsideAHandlerDoesNotWaitForIt(t *testing.T) {
+	d := newDispatcher(nil)
+	s := d.NewSubscriber()
+	done := make(chan struct{})
+	on(t, s, "a", func(Message) {
+		s.Close()
+		d.close()
+		close(done)
+	})
+	publish(d, "a", "1")
+	publish(d, "a", "2") // a second call would panic
+	<-done
+	d.close()
+}
+
+// A stopped handler that runs again, or a message out of order, would be seen
+// here, whatever comes between: publishers and subscribers do what they like.
+func TestNoHandlerRunsAfterItsStopHasReturned(t *testing.T) {
+	d := newDispatcher(nil)
+	var publishing, subscribing sync.WaitGroup
+	quit := make(chan struct{})
+	for p := range 2 {
+		publishing.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-quit:
+					return
+				default:
+					publish(d, fmt.Sprint("c", n%3), fmt.Sprintf("%d %d", p, n))
+				}
+			}
+		})
+	}
+	for range 4 {
+		s := d.NewSubscriber()
+		for range 2 { // goroutines that share a subscriber
+			subscribing.Go(func() {
+				for i := range 100 {
+					var stopped atomic.Bool
+					last := [2]int{-1, -1}
+					got := make(chan struct{}, 1)
+					stop := onAll(t, s, fmt.Sprint("c", i%3), func(m Message) {
+						if stopped.Load() {
+							t.Error("called after stop had returned")
+						}
+						var p, n int
+						if _, err := fmt.Sscan(m.Text, &p, &n); err != nil || n <= last[p] {
+							t.Errorf("message %q of publisher %d after %d (%v)", m.Text, p, last[p], err)
+						}
+						last[p] = n
+						select {
+						case got <- struct{}{}:
+						default:
+						}
+					})
+					<-got
+					stop()
+					stopped.Store(true)
+				}
+			})
+		}
+	}
+	subscribing.Wait()
+	close(quit)
+	publishing.Wait()
+	d.close()
+}
+
+func TestAnIdleSubscriberKeepsNoGoroutineAndNoQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // fails if a goroutine is left
+		s := newDispatcher(nil).NewSubscriber()
+		on(t, s, "a", func(Message) {})
+		for range 1000 {
+			publish(s.(*subscriber).d, "a", "x")
+		}
+		synctest.Wait()
+		inner := s.(*subscriber)
+		inner.mu.Lock()
+		defer inner.mu.Unlock()
+		if inner.queue != nil || inner.running || inner.waiting != 0 || inner.bytes != 0 {
+			t.Errorf("after the last message: queue of %d, running %t, %d messages, %d bytes", cap(inner.queue), inner.running, inner.waiting, inner.bytes)
+		}
+	})
+}
+
+// A side is the other side of a dispatcher: it keeps what it was told.
+type side struct {
+	t    *testing.T
+	fail func(name string, n int) error // nil: never
+
+	mu     sync.Mutex
+	counts map[string]int
+	inside map[string]bool
+	calls  int
+}
+
+func newSide(t *testing.T) *side {
+	return &side{t: t, counts: map[string]int{}, inside: map[string]bool{}}
+}
+
+func (u *side) listen(_ context.Context, name string, _ bool, n int) error {
+	u.mu.Lock()
+	if u.inside[name] {
+		u.t.Errorf("two calls at the same time for %q", name)
+	}
+	u.inside[name] = true
+	u.calls++
+	u.mu.Unlock()
+	var err error
+	if u.fail != nil {
+		err = u.fail(name, n)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.inside[name] = false
+	if err == nil {
+		u.counts[name] = n
+	}
+	return err
+}
+
+func (u *side) count(name string) int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.counts[name]
+}
+
+func TestUpstreamKnowsOfASubscriptionWhenSubscribeReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := newSide(t)
+		d := newDispatcher(u)
+		defer d.close()
+		s := d.NewSubscriber()
+		stop := on(t, s, "a", func(Message) {})
+		if n := u.count("a"); n != 1 {
+			t.Errorf("upstream counts %d, want 1", n)
+		}
+		onAll(t, s, "a", func(Message) {}) // not the same name: a pattern
+		on(t, s, "a", func(Message) {})
+		if n := u.count("a"); n != 2 {
+			t.Errorf("upstream counts %d, want 2", n)
+		}
+		stop()
+		s.Close()
+		synctest.Wait()
+		if n := u.count("a"); n != 0 {
+			t.Errorf("upstream counts %d after Close, want 0", n)
+		}
+		if left := len(d.channels.all) + len(d.patterns.all); left != 0 {
+			t.Errorf("%d topics are kept that nobody listens to", left)
+		}
+	})
+}
+
+func TestUpstreamEndsWithTheRightCountWhateverHappensAtTheSameTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := newSide(t)
+		u.fail = func(string, int) error {
+			time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond) // of the bubble
+			if rand.IntN(5) == 0 {
+				return errors.New("away")
+			}
+			return nil
+		}
+		d := newDispatcher(u)
+		var kept [4]atomic.Int32
+		var all sync.WaitGroup
+		for range 40 {
+			s := d.NewSubscriber()
+			all.Go(func() {
+				for range 20 {
+					i := rand.IntN(len(kept))
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(20))*time.Millisecond)
+					stop, err := s.Subscribe(ctx, fmt.Sprint(i), func(Message) {})
+					cancel()
+					switch {
+					case err != nil:
+					case rand.IntN(3) == 0:
+						kept[i].Add(1)
+					default:
+						stop()
+					}
+				}
+			})
+		}
+		all.Wait()
+		time.Sleep(time.Hour) // of the bubble: until nothing is left to be told
+		channels, _ := d.counts()
+		for i := range kept {
+			name, want := fmt.Sprint(i), int(kept[i].Load())
+			if got := u.count(name); got != want || channels[name] != want {
+				t.Errorf("%q: upstream counts %d, the dispatcher %d, want %d", name, got, channels[name], want)
+			}
+		}
+		d.close()
+	})
+}
+
+func TestAnErrorOfUpstreamUndoesTheSubscription(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := errors.New("away")
+		u := newSide(t)
+		d := newDispatcher(u)
+		defer d.close()
+		s := d.NewSubscriber()
+		on(t, s, "a", func(Message) {})
+		var failing atomic.Bool
+		u.fail = func(string, int) error {
+			if failing.Load() {
+				return away
+			}
+			return nil
+		}
+		failing.Store(true)
+		if _, err := s.Subscribe(t.Context(), "a", func(Message) { t.Error("called") }); !errors.Is(err, away) {
+			t.Fatalf("Subscribe = %v, want upstream's error", err)
+		}
+		if n := publish(d, "a", ""); n != 1 {
+			t.Errorf("deliver = %d, want 1: the subscription that there was", n)
+		}
+		u.mu.Lock()
+		u.counts["a"] = 2 // it may have heard what it could not answer
+		u.mu.Unlock()
+		time.Sleep(time.Minute)
+		failing.Store(false)
+		time.Sleep(lastRelisten)
+		if n := u.count("a"); n != 1 {
+			t.Errorf("upstream counts %d, want 1: it was not told that the second is undone", n)
+		}
+		if u.calls > 30 {
+			t.Errorf("%d calls in a minute of failures, want a few", u.calls)
+		}
+	})
+}
+
+func TestSubscribeGivesUpWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := newSide(t)
+		gate := make(chan struct{})
+		u.fail = func(string, int) error { <-gate; return nil }
+		d := newDispatcher(u)
+		defer d.close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := d.NewSubscriber().Subscribe(ctx, "a", func(Message) {})
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Subscribe = %v, want the context's error", err)
+		}
+		if n := publish(d, "a", ""); n != 0 {
+			t.Errorf("deliver = %d, want 0", n)
+		}
+		close(gate)
+		synctest.Wait()
+		if n, ok := u.counts["a"]; !ok || n != 0 {
+			t.Errorf("upstream counts %d (told: %t), want 0", n, ok)
+		}
+	})
+}
+
+// stuck never answers, but gives up when it is told to.
+type stuck struct{}
+
+func (stuck) listen(ctx context.Context, _ string, _ bool, _ int) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestCloseFailsSubscriptionsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDispatcher(stuck{})
+		s := d.NewSubscriber()
+		failed := make(chan error)
+		const n = 2 * maxTellings
+		for i := range n {
+			go func() {
+				_, err := s.Subscribe(t.Context(), fmt.Sprint(i), func(Message) {})
+				failed <- err
+			}()
+		}
+		synctest.Wait()
+		d.close()
+		for range n {
+			if err := <-failed; !errors.Is(err, errStoreClosed) {
+				t.Errorf("Subscribe = %v, want errStoreClosed", err)
+			}
+		}
+	})
+}
+
+func TestCloseDoesNotWaitForTheNextAttemptToTellUpstream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := newSide(t)
+		u.fail = func(string, int) error { return errors.New("away") }
+		d := newDispatcher(u)
+		for range 5 {
+			if _, err := d.NewSubscriber().Subscribe(t.Context(), "a", func(Message) {}); err == nil {
+				t.Error("Subscribe succeeded without upstream")
+			}
+		}
+		synctest.Wait()
+		began := time.Now() // of the bubble, where only waiting takes time
+		d.close()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("close waited for %v", took)
+		}
+	})
+}
+
+func BenchmarkDeliver(b *testing.B) {
+	for _, subscribers := range []int{1, 10_000} {
+		b.Run(fmt.Sprint(subscribers), func(b *testing.B) {
+			d := newDispatcher(nil)
+			defer d.close()
+			var got sync.WaitGroup
+			for range subscribers {
+				on(b, d.NewSubscriber(), "a", func(Message) { got.Done() })
+			}
+			channel, text := []byte("a"), []byte("hello")
+			b.ReportAllocs()
+			for b.Loop() {
+				got.Add(subscribers)
+				d.deliver(channel, text)
+				got.Wait()
+			}
+		})
+	}
+}

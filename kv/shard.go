@@ -1,0 +1,374 @@
+package kv
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"roomd/bus"
+	"roomd/kv/engine"
+)
+
+// A Shard is a part of the shared data at its owner's: the data itself, the
+// sessions of those who use it, and how far both are kept. It does no I/O and
+// has no clock and no goroutine; a worker drives it as it drives a room:
+//
+//	s.Serve(now, request, inbox)   // for all that has come
+//	s.Tick(now)
+//	entry := s.AppendEntry(nil)    // what that has changed, for the log
+//	s.Committed(pos)               // when the log has it,
+//	s.Answers(publish)             // and not before, everybody hears
+//
+// A blocking pop is handed over in two steps, so that nobody takes an element
+// with him who has died while he waited: whoever asked confirms that the reply
+// has arrived, and gives it to his caller when that is committed too. Until then
+// the element goes back to where it was if he is not heard of.
+type Shard struct {
+	epoch    uint64
+	subjects bus.Subjects
+	engine   *engine.Engine
+	now      int64  // milliseconds since 1970; of what is being served
+	number   uint64 // of the last entry
+	pages    [allPages]page
+	batch    [allPages]bool // pages that the last entry has changed
+
+	sessions map[uint64]*session
+	changed  []*session // since the last entry, each once
+	gone     []uint64   // sessions that ended since
+	nextLook int64      // when sessions are looked through
+
+	listeners listeners
+	told      uint64 // number of the last news
+	outs      []outgoing
+	turn      uint64   // +1 with each Answers, 1 for the first
+	spare     [][]byte // buffers for outs
+	scratch   []byte
+	argv      [][]byte
+}
+
+// The pages of a shard: the engine's, and one with the sessions.
+const (
+	sessionsPage = engine.Pages
+	allPages     = engine.Pages + 1
+)
+
+// An outgoing is what is to be published once the entry is committed.
+type outgoing struct {
+	subject string
+	b       []byte
+}
+
+// NewShard returns an empty shard for an owner with the given epoch.
+func NewShard(epoch uint64, subjects bus.Subjects) *Shard {
+	s := &Shard{epoch: epoch, subjects: subjects, turn: 1, sessions: make(map[uint64]*session)}
+	s.listeners = listeners{shard: s, channels: make(map[string]int), patterns: make(map[string]int)}
+	s.engine = engine.New(epoch<<40, &s.listeners)
+	return s
+}
+
+// maxSessions bounds what clients that come and go can make a shard remember.
+const maxSessions = 10_000
+
+// Serve runs a request; answers go to inbox. A malformed one is passed over, as
+// nobody of ours has sent it, and reported.
+func (s *Shard) Serve(now time.Time, b []byte, inbox string) error {
+	s.setTime(now)
+	q, ok := parseRequest(b)
+	if !ok || !s.subjects.IsStoreInbox(inbox) {
+		return fmt.Errorf("malformed request from %.80q", inbox)
+	}
+	if q.deadline < now.UnixMilli() {
+		return nil // this process was stopped; whoever asked has asked again
+	}
+	c := s.sessions[q.session]
+	if c == nil {
+		stranger := &session{inbox: inbox, tenure: s.tenure()}
+		switch {
+		case !q.hello:
+			s.say(stranger, 0, itemUnknown, nil)
+			return nil
+		case len(s.sessions) >= maxSessions:
+			s.say(stranger, 0, itemFull, nil)
+			return nil
+		}
+		c = s.newSession(q.session)
+		s.mark(c)
+	}
+	c.heard(s.now, inbox)
+	c.forget(q.over)
+	for range q.rd.Count() {
+		c.drop(q.rd.Uint())
+	}
+	s.answer(c) // also if there is nothing to say: it lives and wants to know that we do
+	for o := (op{argv: s.argv}); q.next(&o); s.argv = o.argv {
+		s.serve(c, &o)
+	}
+	if q.rd.Err() != nil || q.rd.More() {
+		return fmt.Errorf("malformed op from %.80q", inbox)
+	}
+	return nil
+}
+
+func (s *Shard) serve(c *session, o *op) {
+	switch o.kind {
+	case opRun:
+		if len(o.argv) > 0 {
+			s.run(c, o)
+		}
+	case opCancel:
+		s.cancel(c, o.number)
+	case opConfirm:
+		s.confirm(c, o.number)
+	case opDecline:
+		s.decline(c, o.number)
+	case opListen:
+		s.listeners.set(c, o.pattern, string(o.name), o.count)
+		s.say(c, o.number, itemConfirmed, nil)
+	}
+}
+
+func (s *Shard) setTime(now time.Time) { s.now = max(s.now, now.UnixMilli()) }
+
+// run runs a command, once.
+func (s *Shard) run(c *session, o *op) {
+	n := o.number
+	if n <= c.over || c.waiting[n] != nil {
+		return
+	}
+	if k := c.find(n); k != nil {
+		s.say(c, n, k.item(), k.reply)
+		return
+	}
+	before := len(s.engine.Effects())
+	told := s.told
+	reply, blocked := s.engine.Do(s.now, o.argv, s.scratch[:0])
+	s.scratch = reply
+	if blocked {
+		s.wait(c, n, o.argv)
+		return
+	}
+	s.ran(c, n, o.argv[0], reply, len(s.engine.Effects()) > before, s.told > told)
+}
+
+// ran sees to the reply of a command. One that has changed something is kept, in
+// case it does not arrive; one that has only published is kept by this owner.
+func (s *Shard) ran(c *session, n uint64, name, reply []byte, changed, told bool) {
+	kind := keptReply
+	if changed {
+		kind = keptAs(name)
+	}
+	if changed || told {
+		k := c.keep(n, kind, slices.Clone(reply))
+		if changed {
+			k.unlogged = true
+			s.mark(c)
+		}
+	}
+	s.say(c, n, kind.item(), reply)
+}
+
+// wait has a command wait for what it needs.
+func (s *Shard) wait(c *session, n uint64, argv [][]byte) {
+	own := make([][]byte, len(argv))
+	for i, arg := range argv {
+		own[i] = slices.Clone(arg)
+	}
+	w := &engine.Waiter{Argv: own}
+	w.Served = func(reply []byte, _ engine.Taken) {
+		delete(c.waiting, n)
+		s.ran(c, n, own[0], reply, true, false)
+	}
+	if c.waiting == nil {
+		c.waiting = make(map[uint64]*engine.Waiter)
+	}
+	c.waiting[n] = w
+	s.engine.Wait(w)
+}
+
+// cancel ends the wait of a command, with null for an answer. One that has been
+// served meanwhile has its answer under way.
+func (s *Shard) cancel(c *session, n uint64) {
+	if w := c.waiting[n]; w != nil {
+		s.engine.Cancel(w)
+		delete(c.waiting, n)
+		s.say(c, n, itemReply, nullReply)
+		return
+	}
+	if k := c.find(n); k != nil {
+		s.say(c, n, k.item(), k.reply)
+	} else if n > c.over {
+		s.say(c, n, itemReply, nullReply) // it has not come yet, and will not
+	}
+}
+
+var nullReply = []byte("_\r\n")
+
+func (s *Shard) confirm(c *session, n uint64) {
+	k := c.find(n)
+	if k == nil {
+		return // confirmed before, and the answer has arrived
+	}
+	if k.kind == keptWithdrawn {
+		s.say(c, n, itemWithdrawn, nil)
+		return
+	}
+	if k.kind != keptReply {
+		k.kind, k.reply, k.unlogged = keptReply, nil, true
+		s.mark(c)
+	}
+	s.say(c, n, itemConfirmed, nil)
+}
+
+// decline ends a command whose caller has gone: nothing was handed over.
+func (s *Shard) decline(c *session, n uint64) {
+	if w := c.waiting[n]; w != nil {
+		s.engine.Cancel(w)
+		delete(c.waiting, n)
+	}
+	if k := c.find(n); k != nil && k.handed() {
+		s.withdraw(c, k)
+	}
+}
+
+// withdraw gives back what was handed over. If it does not fit there any more,
+// because the key has become something else, that is tried again later.
+func (s *Shard) withdraw(c *session, k *kept) {
+	argv, ok := k.giveBack()
+	if !ok {
+		return
+	}
+	reply, _ := s.engine.Do(s.now, argv, nil)
+	if len(reply) == 0 || reply[0] == '-' {
+		return
+	}
+	k.kind, k.reply, k.unlogged = keptWithdrawn, nil, true
+	s.mark(c)
+}
+
+// tenure is what sessions see of the ownership; they add to it as they lapse.
+func (s *Shard) tenure() uint64 { return s.epoch << 20 }
+
+// mark notes that the next entry has something of a session.
+func (s *Shard) mark(c *session) {
+	if !c.marked {
+		c.marked = true
+		s.changed = append(s.changed, c)
+	}
+}
+
+// When sessions are looked through, and what becomes of silent ones.
+const (
+	lookEvery   = 500                                   // milliseconds
+	silentAfter = int64(2 * time.Second / 1e6)          // it is taken for dead: others get what it waited for
+	graceAfter  = int64(8 * time.Second / 1e6)          // more after a takeover: it must find the new owner
+	gapAfter    = int64(time.Second / time.Millisecond) // of looks: this process was stopped, so nothing was heard
+	endAfter    = int64(2 * time.Minute / 1e6)          // what it asked is forgotten, so it may not ask it again
+)
+
+// Tick does what is due by itself: expiry, and an eye on silent sessions.
+func (s *Shard) Tick(now time.Time) {
+	s.setTime(now)
+	s.engine.Sweep(s.now, sweepAtOnce)
+	if s.now < s.nextLook {
+		return
+	}
+	if gap := s.now - s.nextLook; s.nextLook != 0 && gap > gapAfter {
+		for _, c := range s.sessions {
+			c.seen += gap
+		}
+	}
+	s.nextLook = s.now + lookEvery
+	for _, c := range s.sessions {
+		silent := s.now - c.seen
+		if silent > silentAfter {
+			s.lapse(c)
+		}
+		if silent > endAfter && !c.holds() {
+			delete(s.sessions, c.id)
+			s.gone = append(s.gone, c.id)
+		}
+	}
+}
+
+// sweepAtOnce is how many expired keys are removed in one turn.
+const sweepAtOnce = 1000
+
+// Next returns when Tick has something to do.
+func (s *Shard) Next() time.Time {
+	next := s.engine.NextEvent()
+	if len(s.sessions) > 0 && (next == 0 || s.nextLook < next) {
+		next = s.nextLook
+	}
+	if next == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(next)
+}
+
+// lapse ends what a silent session waits for. If it lives it hears of it by its
+// tenure, and asks again.
+func (s *Shard) lapse(c *session) {
+	if len(c.waiting)+len(c.listens) > 0 {
+		c.tenure++
+	}
+	for n, w := range c.waiting {
+		s.engine.Cancel(w)
+		delete(c.waiting, n)
+	}
+	s.listeners.drop(c)
+	for _, k := range c.kept {
+		if k.handed() {
+			s.withdraw(c, k)
+		}
+	}
+}
+
+// maxAnswer is how large an answer gets before the rest goes into another.
+const maxAnswer = 256 << 10
+
+// answer returns the answer that is being made for a session.
+func (s *Shard) answer(c *session) *outgoing {
+	if c.turn == s.turn && len(s.outs[c.out].b) < maxAnswer {
+		return &s.outs[c.out]
+	}
+	out := s.out(c.inbox)
+	c.turn, c.out = s.turn, len(s.outs)-1
+	out.b = appendAnswer(out.b, c.tenure)
+	return out
+}
+
+func (s *Shard) out(subject string) *outgoing {
+	var b []byte
+	if last := len(s.spare) - 1; last >= 0 {
+		b, s.spare = s.spare[last], s.spare[:last]
+	}
+	s.outs = append(s.outs, outgoing{subject, b})
+	return &s.outs[len(s.outs)-1]
+}
+
+// say adds an item to a session's answer, a large one in parts.
+func (s *Shard) say(c *session, n uint64, kind byte, reply []byte) {
+	if c.inbox == "" {
+		return // not heard of since this owner began: it will ask
+	}
+	for len(reply) > maxAnswer {
+		out := s.answer(c)
+		out.b = appendItem(out.b, n, itemPart, reply[:maxAnswer])
+		reply = reply[maxAnswer:]
+	}
+	out := s.answer(c)
+	out.b = appendItem(out.b, n, kind, reply)
+}
+
+// Answers publishes what is to be said, in order, and forgets it.
+func (s *Shard) Answers(publish func(subject string, b []byte)) {
+	for _, out := range s.outs {
+		publish(out.subject, out.b)
+		if cap(out.b) <= maxAnswer && len(s.spare) < 64 {
+			s.spare = append(s.spare, out.b[:0])
+		}
+	}
+	clear(s.outs)
+	s.outs = s.outs[:0]
+	s.turn++
+}

@@ -1,0 +1,215 @@
+package kv
+
+import (
+	"roomd/bus"
+)
+
+// What a store and a shard say to each other.
+//
+// A store has a session at each shard: a random id under which it numbers what
+// it asks for, so that a shard runs everything once however often it is sent. A
+// request, to the shard's subject, with the session's inbox for the answers:
+//
+//	version  byte
+//	session  uint
+//	flags    byte    requestHello: begin the session if there is none
+//	deadline uint    milliseconds since 1970; afterwards nobody wants it
+//	over     uint    everything up to this number has its answer or needs none,
+//	done     count   and these, each a number
+//	ops to the end, each an op byte and
+//
+//	opRun     number, count of arguments, the arguments   a command
+//	opCancel  number                                      do not wait any longer
+//	opConfirm number                                      what was handed over has arrived
+//	opDecline number                                      or nobody wants it any more
+//	opListen  number, pattern bool, name, count           this many subscriptions the session has
+//
+// An answer:
+//
+//	version byte
+//	tenure  uint    differs from the last one: the shard has forgotten what the session waits for and listens to
+//	items to the end, each a number, a kind byte and
+//
+//	itemReply     bytes   of the command's reply, the last ones
+//	itemPart      bytes   and those before
+//	itemHanded    bytes   the reply, to be confirmed: see Shard
+//	itemConfirmed         it may be given to the caller
+//	itemWithdrawn         somebody else has it by now
+//	itemUnknown           no session (number 0): it was idle for too long
+//	itemFull              none, and there are too many to begin one (number 0)
+const wireVersion = 1
+
+const requestHello byte = 1
+
+const (
+	opRun byte = 1 + iota
+	opCancel
+	opConfirm
+	opDecline
+	opListen
+)
+
+const (
+	itemReply byte = 1 + iota
+	itemPart
+	itemHanded
+	itemConfirmed
+	itemWithdrawn
+	itemUnknown
+	itemFull
+)
+
+// A request is the head of what a store asks, and a reader of the ops.
+type request struct {
+	session  uint64
+	hello    bool
+	deadline int64
+	over     uint64
+	done     []uint64 // only to append
+	rd       bus.Reader
+}
+
+func appendRequest(b []byte, q request) []byte {
+	b = bus.AppendUint(append(b, wireVersion), q.session)
+	flags := byte(0)
+	if q.hello {
+		flags = requestHello
+	}
+	b = append(b, flags)
+	b = bus.AppendUint(bus.AppendUint(b, uint64(q.deadline)), q.over)
+	b = bus.AppendUint(b, uint64(len(q.done)))
+	for _, n := range q.done {
+		b = bus.AppendUint(b, n)
+	}
+	return b
+}
+
+func parseRequest(b []byte) (q request, ok bool) {
+	q.rd = *bus.NewReader(b)
+	version := q.rd.Byte()
+	q.session = q.rd.Uint()
+	q.hello = q.rd.Byte()&requestHello != 0
+	q.deadline, q.over = int64(q.rd.Uint()), q.rd.Uint()
+	return q, q.rd.Err() == nil && version == wireVersion && q.session != 0
+}
+
+// An op is one thing that a store asks for. Name and what argv holds alias the
+// request.
+type op struct {
+	kind    byte
+	number  uint64
+	argv    [][]byte
+	pattern bool
+	name    []byte
+	count   int
+}
+
+// appendArgs appends what follows the number of an opRun.
+func appendArgs(b []byte, argv [][]byte) []byte {
+	b = bus.AppendUint(b, uint64(len(argv)))
+	for _, arg := range argv {
+		b = bus.AppendString(b, arg)
+	}
+	return b
+}
+
+// appendListen appends what follows the number of an opListen.
+func appendListen(b []byte, what listened, count int) []byte {
+	b = bus.AppendString(bus.AppendBool(b, what.pattern), what.name)
+	return bus.AppendUint(b, uint64(count))
+}
+
+// next reads the next op. It reports false at the end and when there is
+// something that is none.
+func (q *request) next(o *op) bool {
+	if !q.rd.More() {
+		return false
+	}
+	*o = op{kind: q.rd.Byte(), argv: o.argv[:0]}
+	switch o.kind {
+	case opRun:
+		o.number = q.rd.Uint()
+		for range q.rd.Count() {
+			o.argv = append(o.argv, q.rd.Bytes())
+		}
+	case opCancel, opConfirm, opDecline:
+		o.number = q.rd.Uint()
+	case opListen:
+		o.number = q.rd.Uint()
+		o.pattern, o.name, o.count = q.rd.Bool(), q.rd.Bytes(), int(q.rd.Uint32())
+	default:
+		return false
+	}
+	return q.rd.Err() == nil
+}
+
+func appendAnswer(b []byte, tenure uint64) []byte {
+	return bus.AppendUint(append(b, wireVersion), tenure)
+}
+
+func appendItem(b []byte, number uint64, kind byte, reply []byte) []byte {
+	b = append(bus.AppendUint(b, number), kind)
+	switch kind {
+	case itemReply, itemPart, itemHanded:
+		b = bus.AppendString(b, reply)
+	}
+	return b
+}
+
+// An item is one thing that a shard says. Reply aliases the answer.
+type item struct {
+	number uint64
+	kind   byte
+	reply  []byte
+}
+
+// parseAnswer reads an answer and calls each for its items.
+func parseAnswer(b []byte, each func(item)) (tenure uint64, ok bool) {
+	rd := bus.NewReader(b)
+	version := rd.Byte()
+	tenure = rd.Uint()
+	if rd.Err() != nil || version != wireVersion {
+		return 0, false
+	}
+	for rd.More() {
+		it := item{number: rd.Uint(), kind: rd.Byte()}
+		switch it.kind {
+		case itemReply, itemPart, itemHanded:
+			it.reply = rd.Bytes()
+		case itemConfirmed, itemWithdrawn, itemUnknown, itemFull:
+		default:
+			return tenure, false
+		}
+		if rd.Err() != nil {
+			return tenure, false
+		}
+		each(it)
+	}
+	return tenure, true
+}
+
+// A news is what a shard publishes for subscribers:
+//
+//	version byte
+//	tenure  uint    of whoever publishes
+//	number  uint    +1 each
+//	channel string
+//	text    to the end
+type news struct {
+	tenure, number uint64
+	channel, text  []byte
+}
+
+func appendNews(b []byte, n news) []byte {
+	b = bus.AppendUint(bus.AppendUint(append(b, wireVersion), n.tenure), n.number)
+	return append(bus.AppendString(b, n.channel), n.text...)
+}
+
+func parseNews(b []byte) (n news, ok bool) {
+	rd := bus.NewReader(b)
+	version := rd.Byte()
+	n.tenure, n.number, n.channel = rd.Uint(), rd.Uint(), rd.Bytes()
+	ok = rd.Err() == nil && version == wireVersion
+	n.text = rd.Rest()
+	return n, ok
+}

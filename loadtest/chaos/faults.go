@@ -1,0 +1,36 @@
+package chaos
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"roomd/loadtest/cluster"
+)
+
+// Faults for other loads than ours.
+
+// killLeader hits the NATS server that leads the stream most is written to. It is
+// done only when it is asked for by name.
+const killLeader = "kill-leader"
+
+// NeedLinks reports whether sorts contain some that a cluster needs links for.
+func NeedLinks(sorts []string) bool {
+	return slices.ContainsFunc(sorts, func(sort string) bool {
+		f := Fault{Sort: sort}
+		return f.verb() == "cut" || f.verb() == "stall"
+	})
+}
+
+// Inflict carries out faults of the given sorts on a cluster: what follows from
+// the seed, within length from now's zero, with a quiet beginning and end. It
+// returns when all is mended. now is the time on the load's clock; note is told of
+// each fault. mistakes are of processes that did not end or start as asked.
+func Inflict(ctx context.Context, c *cluster.Cluster, seed uint64, length time.Duration, sorts []string,
+	now func() time.Duration, note func(string)) (done []Done, mistakes []error) {
+	in := newInflictor(c, now, note)
+	in.run(ctx, plan(seed, length, sorts, in.system()))
+	slices.SortFunc(in.done, func(a, b Done) int { return cmp.Compare(a.Began, b.Began) })
+	return in.done, in.mistakes
+}

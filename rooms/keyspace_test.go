@@ -1,0 +1,131 @@
+package rooms
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"roomd/kv"
+)
+
+// openStore opens a store over a connection of its own.
+func (b *testBus) openStore(t testing.TB, name string) kv.Store {
+	t.Helper()
+	conn, err := b.conn.Dial(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := kv.Open(t.Context(), conn, kv.Config{Timeout: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		store.Close()
+		conn.Close()
+	})
+	return store
+}
+
+func TestSharedDataSurvivesWorkersThatDieAndLeave(t *testing.T) {
+	b := startBus(t)
+	_, stopFirst := b.worker(t, "first", Config{})
+	store := b.openStore(t, "client")
+	ctx := t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(store.Set(ctx, "a", "1"))
+	must(store.SetEx(ctx, "brief", "1", time.Hour))
+	for i := range 200 {
+		_, err := store.HSet(ctx, fmt.Sprint("hash", i%20), kv.Field{Name: fmt.Sprint(i), Value: "v"})
+		must(err)
+	}
+	second, stopSecond := b.worker(t, "second", Config{})
+	stopFirst() // hands the shard over
+	must(store.Set(ctx, "b", "2"))
+	if _, err := store.RPush(ctx, "list", "x", "y", "z"); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = b.worker(t, "third", Config{})
+	b.cut[second]() // dies
+	n, err := store.Incr(ctx, "a")
+	if err != nil || n != 2 {
+		t.Fatalf("Incr = %d, %v, want 2", n, err)
+	}
+	stopSecond()
+	if v, ok, err := store.Get(ctx, "b"); v != "2" || !ok || err != nil {
+		t.Errorf("Get b = %q, %v, %v, want 2", v, ok, err)
+	}
+	if list, err := store.LRange(ctx, "list", 0, -1); fmt.Sprint(list) != "[x y z]" || err != nil {
+		t.Errorf("LRange = %q, %v", list, err)
+	}
+	if ttl, err := store.TTL(ctx, "brief"); ttl < 50*time.Minute || err != nil {
+		t.Errorf("TTL = %v, %v", ttl, err)
+	}
+	for i := range 20 {
+		if n, err := store.HLen(ctx, fmt.Sprint("hash", i)); n != 10 || err != nil {
+			t.Errorf("HLen = %d, %v, want 10", n, err)
+		}
+	}
+}
+
+func TestNoIncrementIsLostOrDoubledWhileWorkersDie(t *testing.T) {
+	b := startBus(t)
+	var workers []*Worker
+	for i := range 3 {
+		w, _ := b.worker(t, fmt.Sprint("w", i), Config{})
+		workers = append(workers, w)
+	}
+	var acked atomic.Int64
+	var running sync.WaitGroup
+	stop := make(chan struct{})
+	for i := range 4 {
+		store := b.openStore(t, fmt.Sprint("client", i))
+		for range 4 {
+			running.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					if _, err := store.Incr(t.Context(), "n"); err != nil {
+						t.Errorf("Incr: %v", err) // every worker that dies is replaced in time
+						return
+					}
+					acked.Add(1)
+				}
+			})
+		}
+	}
+	reach := func(n int64) {
+		t.Helper()
+		for deadline := time.Now().Add(patience); acked.Load() < n; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d increments, want %d", acked.Load(), n)
+			}
+		}
+	}
+	for range 2 {
+		reach(acked.Load() + 500)
+		for i, w := range workers {
+			if w != nil && w.room(kv.ShardKey(0)) != nil {
+				b.cut[w]()
+				workers[i] = nil
+				break
+			}
+		}
+	}
+	reach(acked.Load() + 500)
+	close(stop)
+	running.Wait()
+	store := b.openStore(t, "reader")
+	if v, _, err := store.Get(t.Context(), "n"); v != fmt.Sprint(acked.Load()) || err != nil {
+		t.Errorf("Get n = %q, %v, want %d", v, err, acked.Load())
+	}
+}
