@@ -15,13 +15,16 @@ import (
 var arrows = map[string][]string{
 	"bus":         {},
 	"kv":          {"bus"},
+	"kv/resp":     {},
+	"kv/engine":   {"kv/resp"},
+	"kv/front":    {"bus", "kv", "kv/engine", "kv/resp"},
 	"rooms/patch": {},
 	"rooms":       {"bus", "kv", "rooms/patch"},
 	"edge":        {"bus", "kv", "rooms/patch"},
 	"client":      {"rooms/patch"},
-	"":            {"bus", "kv", "rooms", "edge", "client"},
+	"":            {"bus", "kv", "kv/front", "rooms", "edge", "client"},
 	"cmd/roomd":   {"", "rooms"},
-	"loadtest":    {"client"},
+	"loadtest":    {"client", "kv/resp"},
 }
 
 // foreign says who may name a library that others see only through a package

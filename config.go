@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"roomd/bus"
+	"roomd/kv"
 )
 
 // The roles of a node.
@@ -62,6 +63,11 @@ type config struct {
 	inFlight      int
 	outbox        int
 	maxRooms      int
+
+	redis         string
+	redisPassword string
+	kvShards      int
+	kvMaxValue    int
 
 	lostAfter  time.Duration
 	drain      time.Duration
@@ -112,6 +118,10 @@ func (c *config) flags(out io.Writer) *flag.FlagSet {
 	f.IntVar(&c.inFlight, "in-flight", 64, "commands of one member that may wait for a reply")
 	f.IntVar(&c.outbox, "outbox-bytes", 256<<10, "`bytes` that a slow client may fall behind")
 	f.IntVar(&c.maxRooms, "max-rooms", 100_000, "rooms at once in this worker")
+	f.StringVar(&c.redis, "redis", "", "`address` where the shared data is served to Redis's clients (default: none)")
+	f.StringVar(&c.redisPassword, "redis-password", "", "`password` that they must give; better set as ROOMD_REDIS_PASSWORD")
+	f.IntVar(&c.kvShards, "kv-shards", 1, "parts of the shared data, each at one worker at a time; the same for all workers, and never changed")
+	f.IntVar(&c.kvMaxValue, "kv-max-value", 1<<20, "`bytes` of one key, field, member or value of the shared data, at most 4 MiB")
 	f.DurationVar(&c.lostAfter, "lost-after", 2*time.Second, "silence after which nodes find out whether another is lost; the same for all nodes")
 	f.DurationVar(&c.drain, "drain", 10*time.Second, "how long an orderly end may take, for clients to leave and then for rooms to move")
 	f.DurationVar(&c.drainDelay, "drain-delay", 0, "how long /readyz says 503 before an edge that ends turns clients away; a second SIGTERM skips it")
@@ -198,6 +208,12 @@ func (c *config) check(given, inEnv map[string]bool) error {
 		return fmt.Errorf("-name %q: want 1 to %d of A-Z a-z 0-9 _ -", c.name, maxName)
 	case c.logForm != "" && c.logForm != "text" && c.logForm != "json":
 		return fmt.Errorf("-log %q: want text or json", c.logForm)
+	}
+	if c.kvShards < 1 || c.kvShards > kv.MaxShards {
+		return fmt.Errorf("-kv-shards %d: want 1 to %d", c.kvShards, kv.MaxShards)
+	}
+	if c.kvMaxValue < 1 || c.kvMaxValue > kv.MostMaxValue {
+		return fmt.Errorf("-kv-max-value %d: want 1 to %d", c.kvMaxValue, kv.MostMaxValue)
 	}
 	for name, v := range map[string]int{
 		"max-conns": c.maxConns, "max-conns-per-ip": c.maxConnsPerIP, "commands-per-second": c.commandRate,

@@ -37,8 +37,12 @@ func explain(err error, cfg config) string {
 	var admin adminError
 	isAdmin := errors.As(err, &admin)
 	addrFlag, addr := "-addr", cfg.addr
-	if isAdmin {
+	var redis redisError
+	switch {
+	case isAdmin:
 		addrFlag, addr = "-admin", cfg.admin
+	case errors.As(err, &redis):
+		addrFlag, addr = "-redis", cfg.redis
 	}
 	var addrErr *net.AddrError
 	var dnsErr *net.DNSError

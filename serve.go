@@ -33,6 +33,7 @@ type node struct {
 	admin      *admin
 	edge       *edge.Server  // nil in a worker alone
 	worker     *rooms.Worker // nil in an edge alone
+	redis      *redisPort    // nil unless asked for
 	kinds      []rooms.Kind
 }
 
@@ -116,12 +117,17 @@ func storeConfig(conn *bus.Conn, cfg config) kv.Storage {
 
 func (n *node) build(ctx context.Context, opts Options) (err error) {
 	if n.cfg.role != roleEdge {
-		cfg := rooms.Config{MaxRooms: n.cfg.maxRooms, Drain: n.cfg.drain, Log: n.log}
+		cfg := rooms.Config{MaxRooms: n.cfg.maxRooms, KVShards: n.cfg.kvShards, Drain: n.cfg.drain, Log: n.log}
 		n.worker, err = rooms.NewWorker(n.workerConn, n.records, n.logs, cfg, n.kinds...)
 		if err != nil {
 			return err
 		}
 		n.admin.registry.MustRegister(n.worker.Collectors()...)
+	}
+	if n.cfg.redis != "" {
+		if n.redis, err = n.newRedisPort(ctx); err != nil {
+			return err
+		}
 	}
 	if n.cfg.role == roleWorker {
 		return nil
@@ -174,6 +180,10 @@ func (n *node) run(ctx context.Context, adminLn net.Listener, started time.Time)
 	if n.edge != nil {
 		endEdge, edgeDone = part(lasting, n.edge.Run)
 	}
+	endRedis, redisDone := func() {}, closedChan()
+	if n.redis != nil {
+		endRedis, redisDone = part(lasting, n.redis.run)
+	}
 	stopControl, err := n.control(func() { fail(nil) }).start()
 	if err != nil {
 		fail(err)
@@ -192,6 +202,8 @@ func (n *node) run(ctx context.Context, adminLn net.Listener, started time.Time)
 	}
 	endEdge()
 	<-edgeDone
+	endRedis()
+	<-redisDone
 	endWorker()
 	<-workerDone
 	endAdmin()
@@ -207,6 +219,9 @@ func (n *node) ready(ctx context.Context) bool {
 	var parts []<-chan struct{}
 	if n.worker != nil {
 		parts = append(parts, n.worker.Ready())
+		if n.redis != nil {
+			parts = append(parts, n.redis.ready)
+		}
 	}
 	if n.edge != nil {
 		parts = append(parts, n.edge.Ready())
@@ -251,6 +266,9 @@ func (n *node) banner(w io.Writer, took time.Duration) {
 	}
 	if url := n.conn.ClientURL(); url != "" {
 		line("", "takes clients on "+url)
+	}
+	if n.redis != nil {
+		line("redis", n.cfg.redis)
 	}
 	if n.cfg.admin != "" {
 		line("admin", "http://"+n.cfg.admin+"/metrics /livez /readyz /debug/pprof")

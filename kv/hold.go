@@ -105,7 +105,7 @@ func (h *hold) run(ctx context.Context, until time.Time, f func(ctx context.Cont
 		stop()
 		renewer.Wait()
 		if held, known := h.letGo(ctx); known && !held {
-			lost = true // somebody has deleted the key
+			lost = true // the store has ended it, and nobody has noticed
 		}
 		if err == nil && lost {
 			err = fmt.Errorf("hold %.80q: %w", h.key, ErrHoldLost)
@@ -125,7 +125,7 @@ func (h *hold) keep(ctx context.Context, until time.Time, over *time.Timer, lose
 			return
 		}
 		// An answer that does not come should leave time for another try.
-		try, cancel := context.WithTimeout(ctx, h.ttl/4)
+		try, cancel := context.WithTimeout(ctx, h.ttl/6)
 		next, ok, err := h.renew(try)
 		cancel()
 		switch {

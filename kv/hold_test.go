@@ -119,14 +119,21 @@ func holdAtRandom(t *testing.T, m *Memory, w *witness, rnd *rand.Rand) error {
 		ctx, cancel = context.WithTimeout(ctx, part())
 		defer cancel()
 	}
-	if rnd.IntN(3) == 0 {
-		defer time.AfterFunc(part(), func() { way.cut.Store(true) }).Stop()
-		defer time.AfterFunc(2*ttl, func() { way.cut.Store(false) }).Stop()
+	cutFor := func(after, d time.Duration) (stop func()) {
+		cut := time.AfterFunc(after, func() { way.cut.Store(true) })
+		mend := time.AfterFunc(after+d, func() { way.cut.Store(false) })
+		return func() { cut.Stop(); mend.Stop() }
 	}
-	work, deaf := part(), rnd.IntN(5) == 0
+	if rnd.IntN(4) == 0 {
+		defer cutFor(part(), part())()
+	}
+	work, deaf, cut := part(), rnd.IntN(5) == 0, rnd.IntN(3) == 0
 	return c.Hold(ctx, "k", ttl, func(ctx context.Context, epoch uint64) error {
 		w.enter(ctx, epoch)
 		defer w.leave(epoch)
+		if cut {
+			defer cutFor(work/4, part())()
+		}
 		done := ctx.Done()
 		if deaf {
 			done = nil
@@ -191,7 +198,7 @@ func TestHoldSurvivesAnOutageShorterThanItself(t *testing.T) {
 		err := c.Hold(t.Context(), "k", ttl, func(ctx context.Context, epoch uint64) error {
 			for range 5 {
 				way.cut.Store(true)
-				time.Sleep(ttl / 2) // of synctest's time
+				time.Sleep(ttl / 3) // of synctest's time
 				way.cut.Store(false)
 				time.Sleep(ttl)
 			}
@@ -203,32 +210,32 @@ func TestHoldSurvivesAnOutageShorterThanItself(t *testing.T) {
 	})
 }
 
-func TestHoldThatSomebodyDeletedIsLost(t *testing.T) {
+// TestHoldThatTheStoreHasForgottenIsLost ends holds behind their holders' backs.
+func TestHoldThatTheStoreHasForgottenIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory(t)
-		del := func(ctx context.Context) { want(t, "Del", 1)(m.Del(ctx, "k")) }
-		err := m.Hold(t.Context(), "k", ttl, func(ctx context.Context, _ uint64) error {
-			del(ctx)
-			<-ctx.Done()
-			return nil
-		})
-		if !errors.Is(err, ErrHoldLost) {
-			t.Errorf("Hold = %v, want ErrHoldLost", err)
-		}
-		err = m.Hold(t.Context(), "k", ttl, func(ctx context.Context, _ uint64) error {
-			del(ctx)
-			return nil // before it is noticed
-		})
-		if !errors.Is(err, ErrHoldLost) {
-			t.Errorf("Hold = %v, want ErrHoldLost", err)
-		}
+		var token []byte
+		c := newCommands(doerFunc(func(ctx context.Context, argv [][]byte) ([]byte, error) {
+			token = argv[2]
+			return m.do(ctx, argv)
+		}), Config{})
+		forget := func() { do(t, m, "UNHOLD", "k", string(token)) }
 		other := errors.New("other")
-		err = m.Hold(t.Context(), "k", ttl, func(ctx context.Context, _ uint64) error {
-			del(ctx)
-			return other
-		})
-		if !errors.Is(err, other) {
-			t.Errorf("Hold = %v, want what f returned", err)
+		for name, test := range map[string]struct {
+			f    func(ctx context.Context) error
+			want error
+		}{
+			"and f waits":            {func(ctx context.Context) error { <-ctx.Done(); return nil }, ErrHoldLost},
+			"before it is noticed":   {func(ctx context.Context) error { return nil }, ErrHoldLost},
+			"and f fails on its own": {func(ctx context.Context) error { return other }, other},
+		} {
+			err := c.Hold(t.Context(), "k", ttl, func(ctx context.Context, _ uint64) error {
+				forget()
+				return test.f(ctx)
+			})
+			if !errors.Is(err, test.want) {
+				t.Errorf("%s: Hold = %v, want %v", name, err, test.want)
+			}
 		}
 	})
 }

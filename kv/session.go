@@ -103,32 +103,20 @@ func (c *session) heard(now int64, inbox string) {
 	}
 }
 
-// forget drops replies that have arrived.
-func (c *session) forget(over uint64) {
-	if over <= c.over {
-		return
-	}
-	c.over = over
-	n := 0
-	for n < len(c.kept) && c.kept[n].number <= over {
-		n++
-	}
-	c.kept = slices.Delete(c.kept, 0, n)
-}
-
-// drop drops one reply that has arrived.
-func (c *session) drop(n uint64) {
-	if i := c.place(n); i < len(c.kept) && c.kept[i].number == n {
-		c.kept = slices.Delete(c.kept, i, i+1)
-	}
-}
-
 func (c *session) place(n uint64) int {
 	return sort.Search(len(c.kept), func(i int) bool { return c.kept[i].number >= n })
 }
 
-func (c *session) find(n uint64) *kept {
+// index returns where the reply to a number is kept, -1 if it is not.
+func (c *session) index(n uint64) int {
 	if i := c.place(n); i < len(c.kept) && c.kept[i].number == n {
+		return i
+	}
+	return -1
+}
+
+func (c *session) find(n uint64) *kept {
+	if i := c.index(n); i >= 0 {
 		return c.kept[i]
 	}
 	return nil
@@ -185,7 +173,10 @@ func (s *Shard) loadSession(rd *bus.Reader) {
 			c.keep(n, kind, bytes.Clone(reply))
 		}
 	}
-	c.forget(over)
+	if over > c.over { // what was handed over by then was given back in an entry too
+		c.over = over
+		c.kept = slices.Delete(c.kept, 0, c.place(over+1))
+	}
 }
 
 // listeners count who listens to what. They are not committed: after a takeover

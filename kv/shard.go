@@ -95,9 +95,11 @@ func (s *Shard) Serve(now time.Time, b []byte, inbox string) error {
 		s.mark(c)
 	}
 	c.heard(s.now, inbox)
-	c.forget(q.over)
+	s.over(c, q.over)
 	for range q.rd.Count() {
-		c.drop(q.rd.Uint())
+		if i := c.index(q.rd.Uint()); i >= 0 {
+			s.drop(c, i, i+1)
+		}
 	}
 	s.answer(c) // also if there is nothing to say: it lives and wants to know that we do
 	for o := (op{argv: s.argv}); q.next(&o); s.argv = o.argv {
@@ -233,6 +235,9 @@ func (s *Shard) decline(c *session, n uint64) {
 // withdraw gives back what was handed over. If it does not fit there any more,
 // because the key has become something else, that is tried again later.
 func (s *Shard) withdraw(c *session, k *kept) {
+	if !k.handed() {
+		return
+	}
 	argv, ok := k.giveBack()
 	if !ok {
 		return
@@ -243,6 +248,28 @@ func (s *Shard) withdraw(c *session, k *kept) {
 	}
 	k.kind, k.reply, k.unlogged = keptWithdrawn, nil, true
 	s.mark(c)
+}
+
+// over forgets the replies up to a number.
+func (s *Shard) over(c *session, n uint64) {
+	if n > c.over {
+		c.over = n
+		s.drop(c, 0, c.place(n+1))
+	}
+}
+
+// drop forgets replies. What was handed over and is done with unconfirmed was
+// not wanted: that stays, as withdrawn, until the log has it.
+func (s *Shard) drop(c *session, from, to int) {
+	stay := from
+	for _, k := range c.kept[from:to] {
+		if k.handed() || k.unlogged {
+			s.withdraw(c, k)
+			c.kept[stay] = k
+			stay++
+		}
+	}
+	c.kept = slices.Delete(c.kept, stay, to)
 }
 
 // tenure is what sessions see of the ownership; they add to it as they lapse.

@@ -22,17 +22,17 @@ type commands struct {
 	maxValue int // bytes of one argument
 }
 
-const (
-	defaultMaxValue = 1 << 20
-	mostMaxValue    = 4 << 20
-)
+const defaultMaxValue = 1 << 20
+
+// MostMaxValue is how large [Config].MaxValue may be.
+const MostMaxValue = 4 << 20
 
 func newCommands(to doer, cfg Config) commands {
 	limit := cfg.MaxValue
 	if limit <= 0 {
 		limit = defaultMaxValue
 	}
-	return commands{to, min(limit, mostMaxValue)}
+	return commands{to, min(limit, MostMaxValue)}
 }
 
 // call runs the command of the words and then the rest. What it returns is not

@@ -101,6 +101,7 @@ func (r *Room) workKeys(b *batch) (waits bool) {
 		case e.event != nil:
 			e.event(r)
 		case r.phase < ended:
+			r.worker.metrics.kvRequests.Inc()
 			if err := k.shard.Serve(r.turn.wall, e.request.Data, e.request.Reply); err != nil {
 				r.worker.metrics.malformed.Inc()
 			}
@@ -112,6 +113,7 @@ func (r *Room) workKeys(b *batch) (waits bool) {
 	if r.phase < ended {
 		k.shard.Tick(r.turn.wall)
 	}
+	k.measure()
 	if r.makeKeysEntry() {
 		return true
 	}
@@ -123,7 +125,6 @@ func (r *Room) workKeys(b *batch) (waits bool) {
 	}
 	r.watchPages()
 	r.setKeysAlarm()
-	k.measure()
 	return false
 }
 

@@ -1,12 +1,15 @@
 package rooms
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"roomd/bus"
 	"roomd/kv"
 )
 
@@ -127,5 +130,102 @@ func TestNoIncrementIsLostOrDoubledWhileWorkersDie(t *testing.T) {
 	store := b.openStore(t, "reader")
 	if v, _, err := store.Get(t.Context(), "n"); v != fmt.Sprint(acked.Load()) || err != nil {
 		t.Errorf("Get n = %q, %v, want %d", v, err, acked.Load())
+	}
+}
+
+func TestKindsOnDifferentWorkersShareData(t *testing.T) {
+	b := startBus(t)
+	kind := func(name string) Kind {
+		return Kind{Name: name, New: func() Handler {
+			return &scene{receive: func(r *Room, m *Member, msg *Message) error {
+				n, err := r.KV().HIncrBy(t.Context(), "rooms", r.Kind(), 1)
+				if err != nil {
+					return err
+				}
+				all, err := r.KV().HGetAll(t.Context(), "rooms")
+				if err != nil {
+					return err
+				}
+				msg.Reply(map[string]any{"n": n, "all": all})
+				return nil
+			}}
+		}}
+	}
+	b.worker(t, "w1", Config{}, kind("duel"))
+	b.worker(t, "w2", Config{}, kind("race"))
+	e := b.edge(t, "e1")
+	ask := func(name string) string {
+		key := e.open(name, "1")
+		joined := e.join(key, "ann")
+		return fmt.Sprint(unpack[map[string]any](t, e.call(key, joined.To, 1, "add", nil).Data))
+	}
+	if got := ask("duel"); got != "map[all:map[duel:1] n:1]" {
+		t.Errorf("duel says %s", got)
+	}
+	if got := ask("race"); got != "map[all:map[duel:1 race:1] n:1]" {
+		t.Errorf("race says %s", got)
+	}
+}
+
+func TestElementForAWaiterThatDiedGoesToTheNext(t *testing.T) {
+	b := startBus(t)
+	w, _ := b.worker(t, "w", Config{})
+	conn, err := b.conn.Dial(t.Context(), "doomed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doomed, err := kv.Open(t.Context(), conn, kv.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := b.openStore(t, "other")
+	waiting := make(chan struct{})
+	go func() {
+		defer close(waiting)
+		doomed.BLPop(context.Background(), 0, "list") // ends when the store is closed
+	}()
+	waits := w.sumKeys(func(k *keyspace) int64 { return k.waiting.Load() })
+	waitFor(t, "the doomed one to wait", func() bool { return waits() == 1 })
+	conn.Close() // as if its process was gone
+	if _, err := store.RPush(t.Context(), "list", "x"); err != nil {
+		t.Fatal(err)
+	}
+	_, v, ok, err := store.BLPop(t.Context(), patience, "list")
+	if v != "x" || !ok || err != nil {
+		t.Errorf("BLPop = %q, %v, %v, want x", v, ok, err)
+	}
+	doomed.Close()
+	<-waiting
+}
+
+func TestShardsOfAnotherNumberAreRefused(t *testing.T) {
+	b := startBus(t)
+	_, stop := b.worker(t, "four", Config{KVShards: 4})
+	store := b.openStore(t, "client")
+	for i := range 50 {
+		if err := store.Set(t.Context(), fmt.Sprint("k", i), "v"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys, err := store.Keys(t.Context(), "*")
+	if len(keys) != 50 || err != nil {
+		t.Errorf("Keys = %d keys, %v, want 50", len(keys), err)
+	}
+	if n, err := store.Del(t.Context(), keys...); n != 50 || err != nil {
+		t.Errorf("Del = %d, %v, want 50", n, err)
+	}
+	err = store.Atomically(t.Context(), []string{"k1", "k2"}, func(tx kv.Tx) error { tx.Set("k1", "a"); return nil })
+	if !errors.Is(err, kv.ErrCrossSlot) {
+		t.Errorf("Atomically over shards = %v, want %v", err, kv.ErrCrossSlot)
+	}
+	err = store.Atomically(t.Context(), []string{"{a}1", "{a}2"}, func(tx kv.Tx) error { tx.Set("{a}1", "a"); return nil })
+	if err != nil {
+		t.Errorf("Atomically with a tag = %v", err)
+	}
+	stop()
+	w, _ := b.worker(t, "one", Config{KVShards: 1})
+	err = w.open(t.Context(), w.kinds[kv.ShardKind], "0")
+	if bus.CodeOf(err) != bus.BadOptions {
+		t.Errorf("open with another number of shards = %v, want %s", err, bus.BadOptions)
 	}
 }

@@ -41,6 +41,11 @@ type metrics struct {
 	faults       prometheus.Counter
 	ticksMissed  prometheus.Counter
 	tickLateness prometheus.Histogram
+	kvKeys       prometheus.GaugeFunc
+	kvBytes      prometheus.GaugeFunc
+	kvSessions   prometheus.GaugeFunc
+	kvWaiting    prometheus.GaugeFunc
+	kvRequests   prometheus.Counter
 	refusedVec   *prometheus.CounterVec
 	refused      map[bus.Code]prometheus.Counter
 	refusedOther prometheus.Counter
@@ -103,6 +108,11 @@ func newMetrics(w *Worker) metrics {
 		faults:       counter("faults_total", "Errors without a code from rooms' code."),
 		ticksMissed:  counter("ticks_missed_total", "Ticks left out because they were too late."),
 		tickLateness: histogram("tick_lateness_seconds", "How late ticks ran.", 0.0005, 2, 12),
+		kvKeys:       gauge("kv_keys", "Keys of the shared data in the shards that this worker owns.", w.sumKeys(func(k *keyspace) int64 { return k.keys.Load() })),
+		kvBytes:      gauge("kv_bytes", "Memory that these take, about.", w.sumKeys(func(k *keyspace) int64 { return k.bytes.Load() })),
+		kvSessions:   gauge("kv_sessions", "Stores that use these shards.", w.sumKeys(func(k *keyspace) int64 { return k.sessions.Load() })),
+		kvWaiting:    gauge("kv_waiting", "Keys of these shards that a blocking command waits for.", w.sumKeys(func(k *keyspace) int64 { return k.waiting.Load() })),
+		kvRequests:   counter("kv_requests_total", "Requests to these shards, of any number of commands each."),
 		refusedVec: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomd_rooms_refused_total", Help: "Commands, joins and opens refused.",
 		}, []string{"code"}),
@@ -131,6 +141,7 @@ func (w *Worker) Collectors() []prometheus.Collector {
 		m.mailboxLost, m.turns, m.batch, m.envelopes, m.outBytes, m.patchBytes, m.lost, m.writes, m.writeBytes,
 		m.writeErrors, m.commits, m.commitBytes, m.replaced, m.handedOff, m.takenOver, m.logMessages, m.logLooks,
 		m.logWaiting, m.fenced, m.panics, m.faults, m.ticksMissed, m.tickLateness, m.refusedVec,
+		m.kvKeys, m.kvBytes, m.kvSessions, m.kvWaiting, m.kvRequests,
 	}
 }
 
@@ -142,6 +153,21 @@ func (w *Worker) countMembers() int {
 		n += int(r.size.Load())
 	}
 	return n
+}
+
+// sumKeys adds something up over the shards of kv that are here.
+func (w *Worker) sumKeys(of func(*keyspace) int64) func() int {
+	return func() int {
+		w.mu.RLock()
+		defer w.mu.RUnlock()
+		n := int64(0)
+		for i := range w.cfg.KVShards {
+			if r := w.rooms[kv.ShardKey(i)]; r != nil && r.keys != nil {
+				n += of(r.keys)
+			}
+		}
+		return int(n)
+	}
 }
 
 func (w *Worker) queueLen() int {

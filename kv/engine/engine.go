@@ -1,8 +1,6 @@
 package engine
 
-import (
-	"time"
-)
+import "math"
 
 // How a type of value plugs in, in a file of its own (set.go is the shortest):
 //
@@ -136,6 +134,6 @@ func (e *Engine) advance(now int64) {
 // due reports whether the key that expires first has.
 func (e *Engine) due() bool { return len(e.expires) > 0 && e.expires[0].expires < e.now }
 
-// maxTime is the last time a key may expire at, in ms: what comes later
-// overflows when it is computed with.
-const maxTime = int64(1<<63-1) - int64(24*time.Hour/time.Millisecond)
+// maxTime is the last time a key may expire at, in ms since 1970: there is one
+// more, at which it is gone.
+const maxTime = math.MaxInt64 - 1

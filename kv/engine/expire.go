@@ -158,8 +158,11 @@ func ttl(c *call, ms int64, absolute bool) {
 	case en.expires == 0:
 		c.int(-1)
 	case absolute:
-		c.int64((en.expires + ms/2) / ms)
+		c.int64(rounded(en.expires, ms))
 	default:
-		c.int64((en.expires - c.e.now + ms/2) / ms)
+		c.int64(rounded(en.expires-c.e.now, ms))
 	}
 }
+
+// rounded returns a time in units of some ms, half of one rounded up.
+func rounded(time, ms int64) int64 { return time/ms + time%ms*2/ms }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"math"
 	"math/big"
 
 	"roomd/kv/resp"
@@ -13,28 +14,18 @@ const (
 	longDoubleBits = 64
 	longDoubleExp  = 16384
 	floatDigits    = 17
-	maxFloatText   = 256 // bytes; Redis's buffer
+	maxFloatText   = 5 << 10 // bytes; Redis's buffer
 )
 
-// plusFloat adds two numbers given as text. If one is none or the sum is too
-// large, the error is the reply: oldBad if it is about old.
-func (c *call) plusFloat(old, by []byte, oldBad string) (sum []byte, ok bool) {
+// plusFloat adds a number to one given as text. If that is none or the sum is too
+// large, the error is the reply: bad in the first case.
+func (c *call) plusFloat(old []byte, by *big.Float, bad string) (sum []byte, ok bool) {
 	a, ok := longDouble(old)
 	if !ok {
-		c.fail(oldBad)
+		c.fail(bad)
 		return nil, false
 	}
-	b, ok := longDouble(by)
-	if !ok {
-		c.notFloat()
-		return nil, false
-	}
-	if a.IsInf() || b.IsInf() {
-		c.fail("ERR increment would produce NaN or Infinity")
-		return nil, false
-	}
-	a.Add(a, b)
-	if a.MantExp(nil) > longDoubleExp {
+	if a.IsInf() || by.IsInf() || a.Add(a, by).MantExp(nil) > longDoubleExp {
 		c.fail("ERR increment would produce NaN or Infinity")
 		return nil, false
 	}
@@ -47,17 +38,19 @@ func (c *call) plusFloat(old, by []byte, oldBad string) (sum []byte, ok bool) {
 	return sum, true
 }
 
+// longDouble reads a number. What a float64 cannot hold counts as infinite.
 func longDouble(s []byte) (*big.Float, bool) {
 	if len(s) == 0 || len(s) >= maxFloatText {
 		return nil, false
 	}
-	f := new(big.Float).SetPrec(longDoubleBits).SetMode(big.ToNearestEven)
-	if d, err := resp.ParseFloat(string(s)); err == nil && d > -1e300 && d < 1e300 {
-		// A decimal number that is not absurdly long in its exponent.
-		f, _, err = f.Parse(string(s), 10)
-		return f, err == nil
-	} else if err == nil { // infinite, or nearly
-		return f.SetInf(d < 0), true
+	near, err := resp.ParseFloat(string(s))
+	if err != nil {
+		return nil, false
 	}
-	return nil, false
+	f := new(big.Float).SetPrec(longDoubleBits)
+	if math.IsInf(near, 0) {
+		return f.SetInf(near < 0), true
+	}
+	_, _, err = f.Parse(string(s), 10)
+	return f, err == nil
 }

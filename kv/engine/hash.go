@@ -1,9 +1,8 @@
 package engine
 
 import (
-	"strconv"
-
 	"encoding/binary"
+	"strconv"
 )
 
 var hashSpecs = []Spec{
@@ -337,6 +336,15 @@ func (c *call) hashSetOne(en *entry, val []byte) *entry {
 }
 
 func hincrByFloat(c *call) {
+	by, ok := longDouble(c.argv[3])
+	switch {
+	case !ok:
+		c.notFloat()
+		return
+	case by.IsInf():
+		c.fail("ERR value is NaN or Infinity")
+		return
+	}
 	en, ok := c.write(c.argv[1], kindHash)
 	if !ok {
 		return
@@ -347,7 +355,7 @@ func hincrByFloat(c *call) {
 			old = val
 		}
 	}
-	sum, ok := c.plusFloat(old, c.argv[3], "ERR hash value is not a float")
+	sum, ok := c.plusFloat(old, by, "ERR hash value is not a float")
 	if !ok {
 		return
 	}
@@ -380,8 +388,8 @@ func hincrByEx(c *call) {
 }
 
 func hscan(c *call) {
-	o, ok := c.scanArgs(c.argv[2:])
-	if !ok {
+	var o scanOptions
+	if !c.scanCursor(&o, c.argv[2]) {
 		return
 	}
 	h, ok := c.readHash()
@@ -390,6 +398,9 @@ func hscan(c *call) {
 	}
 	if h == nil {
 		c.scanned(0, nil)
+		return
+	}
+	if !c.scanOptions(&o, c.argv[3:]) {
 		return
 	}
 	var found []string

@@ -74,7 +74,7 @@ func pubsub(c *call) {
 	case is(sub, "NUMPAT"):
 		c.fail("ERR wrong number of arguments for 'pubsub|numpat' command")
 	case is(sub, "CHANNELS"):
-		c.fail("ERR unknown subcommand or wrong number of arguments for 'CHANNELS'. Try PUBSUB HELP.")
+		c.fail("ERR unknown subcommand or wrong number of arguments for '" + string(sub) + "'. Try PUBSUB HELP.")
 	default:
 		c.fail("ERR unknown subcommand '" + string(upTo(sub, 128)) + "'. Try PUBSUB HELP.")
 	}

@@ -18,26 +18,29 @@ type scanOptions struct {
 	kind   []byte // of keys; nil is all
 }
 
-// scanArgs reads the cursor and what follows; if it is wrong, the error is the
-// reply.
-func (c *call) scanArgs(args [][]byte) (o scanOptions, ok bool) {
-	o.count = 10
-	cursor, err := strconv.ParseUint(string(args[0]), 10, 64)
+// scanCursor reads a cursor; if it is none, the error is the reply.
+func (c *call) scanCursor(o *scanOptions, arg []byte) (ok bool) {
+	cursor, err := strconv.ParseUint(string(arg), 10, 64)
 	if err != nil {
 		c.fail("ERR invalid cursor")
-		return o, false
+		return false
 	}
-	o.cursor = cursor
-	for args = args[1:]; len(args) > 0; args = args[2:] {
+	*o = scanOptions{cursor: cursor, count: 10}
+	return true
+}
+
+// scanOptions reads what follows a cursor; if it is wrong, the error is the reply.
+func (c *call) scanOptions(o *scanOptions, args [][]byte) (ok bool) {
+	for ; len(args) > 0; args = args[2:] {
 		switch {
 		case len(args) > 1 && is(args[0], "COUNT"):
 			n, ok := c.integer(args[1])
 			if !ok {
-				return o, false
+				return false
 			}
 			if n < 1 {
 				c.syntaxError()
-				return o, false
+				return false
 			}
 			o.count = int(n)
 		case len(args) > 1 && is(args[0], "MATCH"):
@@ -46,10 +49,16 @@ func (c *call) scanArgs(args [][]byte) (o scanOptions, ok bool) {
 			o.kind = args[1]
 		default:
 			c.syntaxError()
-			return o, false
+			return false
 		}
 	}
-	return o, true
+	return true
+}
+
+// scanArgs reads a cursor and what follows it.
+func (c *call) scanArgs(args [][]byte) (o scanOptions, ok bool) {
+	ok = c.scanCursor(&o, args[0]) && c.scanOptions(&o, args[1:])
+	return o, ok
 }
 
 func (o *scanOptions) wants(name string) bool {

@@ -213,12 +213,19 @@ func smove(c *call) {
 }
 
 func sscan(c *call) {
-	o, ok := c.scanArgs(c.argv[2:])
-	if !ok {
+	var o scanOptions
+	if !c.scanCursor(&o, c.argv[2]) {
 		return
 	}
 	s, ok := c.readSet(c.argv[1])
 	if !ok {
+		return
+	}
+	if s.len() == 0 {
+		c.scanned(0, nil)
+		return
+	}
+	if !c.scanOptions(&o, c.argv[3:]) {
 		return
 	}
 	var found []string

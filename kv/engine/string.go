@@ -90,6 +90,10 @@ func setKey(c *call) {
 	if !ok {
 		return
 	}
+	expires, ok := o.expires(c)
+	if !ok {
+		return
+	}
 	en, ok := c.any(key)
 	if !ok {
 		return
@@ -108,9 +112,9 @@ func setKey(c *call) {
 		return
 	}
 	if o.keepTTL && en != nil {
-		o.expires = en.expires
+		expires = en.expires
 	}
-	c.e.put(key, en, val, o.expires)
+	c.e.put(key, en, val, expires)
 	if !o.get {
 		c.ok()
 	}
@@ -120,24 +124,23 @@ func setKey(c *call) {
 type setOptions struct {
 	nx, xx, get, keepTTL, persist bool
 
-	expires int64
+	at   []byte // a time, nil for none
+	unit timeUnit
 }
 
 // setOptions reads options; if they are wrong, the error is the reply.
 func (c *call) setOptions(args [][]byte) (o setOptions, ok bool) {
 	getEx := c.spec.Name == "getex"
-	var at []byte // of the time
-	var unit timeUnit
 	for i := 0; i < len(args); i++ {
-		timed := at != nil || o.keepTTL || o.persist
-		u, isTime := timeUnitOf(args[i])
+		timed := o.at != nil || o.keepTTL || o.persist
+		unit, isTime := timeUnitOf(args[i])
 		switch arg := args[i]; {
-		case isTime && !timed && i+1 < len(args):
+		case isTime && (!timed || o.at != nil && unit == o.unit) && i+1 < len(args):
 			i++
-			at, unit = args[i], u
-		case is(arg, "KEEPTTL") && !timed && !getEx:
+			o.at, o.unit = args[i], unit
+		case is(arg, "KEEPTTL") && o.at == nil && !getEx:
 			o.keepTTL = true
-		case is(arg, "PERSIST") && !timed && getEx:
+		case is(arg, "PERSIST") && o.at == nil && getEx:
 			o.persist = true
 		case is(arg, "NX") && !o.xx && !getEx:
 			o.nx = true
@@ -150,11 +153,15 @@ func (c *call) setOptions(args [][]byte) (o setOptions, ok bool) {
 			return o, false
 		}
 	}
-	if at != nil {
-		o.expires, ok = c.positiveTime(at, unit)
-		return o, ok
-	}
 	return o, true
+}
+
+// expires returns the time that the options say, zero for none.
+func (o *setOptions) expires(c *call) (at int64, ok bool) {
+	if o.at == nil {
+		return 0, true
+	}
+	return c.positiveTime(o.at, o.unit)
 }
 
 func setFor(c *call, ms int64) {
@@ -203,12 +210,19 @@ func getEx(c *call) {
 	if !ok {
 		return
 	}
+	if en == nil {
+		c.null()
+		return
+	}
+	expires, ok := o.expires(c)
+	if !ok {
+		return
+	}
 	c.str(en)
 	switch {
-	case en == nil:
-	case o.persist && en.expires != 0 || o.expires > c.e.now:
-		c.e.expireAt(en, o.expires)
-	case o.expires != 0:
+	case o.persist && en.expires != 0 || expires > c.e.now:
+		c.e.expireAt(en, expires)
+	case o.at != nil:
 		c.e.del(en)
 	}
 }
@@ -382,7 +396,13 @@ func incrByFloat(c *call) {
 	if en != nil {
 		old, expires = en.str, en.expires
 	}
-	sum, ok := c.plusFloat(old, c.argv[2], "ERR value is not a valid float")
+	const bad = "ERR value is not a valid float"
+	by, ok := longDouble(c.argv[2])
+	if !ok {
+		c.fail(bad)
+		return
+	}
+	sum, ok := c.plusFloat(old, by, bad)
 	if !ok {
 		return
 	}

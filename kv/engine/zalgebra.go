@@ -46,33 +46,32 @@ func (z *zsource) all() iter.Seq2[string, float64] {
 	return func(yield func(string, float64) bool) {
 		if z.plain != nil {
 			for i := range z.plain.items {
-				if !yield(z.plain.items[i].name, z.weigh(1)) {
+				if !yield(z.plain.items[i].name, zeroIfNone(z.weight)) {
 					return
 				}
 			}
 			return
 		}
 		for s := range z.sorted.all(0, z.sorted.len(), false) {
-			if !yield(s.member, z.weigh(s.score)) {
+			if !yield(s.member, zeroIfNone(z.weight*s.score)) {
 				return
 			}
 		}
 	}
 }
 
-// score returns the weighed score of a member.
+// score returns the weighed score of a member, which may be NaN: as in Redis, that
+// is for the aggregate to see.
 func (z *zsource) score(member string) (score float64, ok bool) {
 	if z.plain != nil {
-		return z.weigh(1), z.plain.findText(member) >= 0
+		return z.weight, z.plain.findText(member) >= 0
 	}
 	i := z.sorted.members.findText(member)
 	if i < 0 {
 		return 0, false
 	}
-	return z.weigh(z.sorted.entry(i).score), true
+	return z.weight * z.sorted.entry(i).score, true
 }
-
-func (z *zsource) weigh(score float64) float64 { return zeroIfNone(z.weight * score) }
 
 // zeroIfNone turns what is no number into zero, as infinities weighed with zero
 // and sums of opposite ones are.
@@ -83,10 +82,25 @@ func zeroIfNone(f float64) float64 {
 	return f + 0
 }
 
-// An aggregate says which score a member gets that is in two sets.
+// An aggregate says which score a member gets that is in two sets. The second may
+// be NaN, the result is not.
 type aggregate func(a, b float64) float64
 
 func sum(a, b float64) float64 { return zeroIfNone(a + b) }
+
+func lesser(a, b float64) float64 {
+	if b < a {
+		return b
+	}
+	return a
+}
+
+func greater(a, b float64) float64 {
+	if b > a {
+		return b
+	}
+	return a
+}
 
 // A zcombination is what ZUNION and its kin ask for.
 type zcombination struct {
@@ -163,9 +177,9 @@ func (q *zcombination) parseAggregate(arg []byte) (ok bool) {
 	case is(arg, "SUM"):
 		q.aggregate = sum
 	case is(arg, "MIN"):
-		q.aggregate = func(a, b float64) float64 { return min(a, b) }
+		q.aggregate = lesser
 	case is(arg, "MAX"):
-		q.aggregate = func(a, b float64) float64 { return max(a, b) }
+		q.aggregate = greater
 	default:
 		return false
 	}

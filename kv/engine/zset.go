@@ -15,6 +15,7 @@ var sortedSpecs = append(sortedAlgebraSpecs, []Spec{
 	{Name: "zmscore", Arity: -3, First: 1, Last: 1, Step: 1, run: zmscore},
 	{Name: "zrank", Arity: 3, First: 1, Last: 1, Step: 1, run: func(c *call) { zrank(c, false) }},
 	{Name: "zrevrank", Arity: 3, First: 1, Last: 1, Step: 1, run: func(c *call) { zrank(c, true) }},
+	{Name: "zrandmember", Arity: -2, First: 1, Last: 1, Step: 1, run: zrandmember},
 	{Name: "zscan", Arity: -3, First: 1, Last: 1, Step: 1, run: zscan},
 	{Name: "zcard", Arity: 2, First: 1, Last: 1, Step: 1, run: zcard},
 	{Name: "zcount", Arity: 4, First: 1, Last: 1, Step: 1, run: func(c *call) { zcount(c, byScore) }},

@@ -15,7 +15,7 @@ var commandSubs = map[string]subcommand{
 	"docs":    {-2, (*conn).commandDocs},
 	"info":    {-2, (*conn).commandInfo},
 	"list":    {-2, (*conn).commandList},
-	"getkeys": {-3, commandKeys},
+	"getkeys": {-4, commandKeys},
 }
 
 // command is COMMAND [subcommand ...].

@@ -94,8 +94,8 @@ func downgrade(dst, b []byte, as Shape, depth int) (_, rest []byte, err error) {
 		return append(dst, b[:len(b)-len(rest)]...), rest, nil
 	case '*', '~', '>', '%':
 		n, err := count(kind, line)
-		if err != nil {
-			return dst, b, err
+		if err != nil || line[0] == '-' { // version 3 has another way to say that there is none
+			return dst, b, ErrMalformed
 		}
 		if as == Flat && kind == '*' {
 			return downgradePairs(dst, rest, n, depth)

@@ -89,5 +89,5 @@ func hex(c byte) int {
 }
 
 func blank(c byte) bool {
-	return c == ' ' || '\t' <= c && c <= '\r' || c == 0 // a NUL ends a word, as it ends C's strings
+	return c == ' ' || '\t' <= c && c <= '\r'
 }

@@ -159,7 +159,7 @@ func (c *check) excuse(missing []Push) {
 	slices.SortFunc(missing, func(a, b Push) int { return cmp.Compare(b.Sent, a.Sent) })
 	breaks := slices.Clone(c.h.Breaks)
 	slices.SortFunc(breaks, func(a, b Break) int { return cmp.Compare(b.At, a.At) })
-	c.r.BrokenWaits = len(breaks)
+	c.r.BrokenWaits, c.r.FailedWaits = len(breaks), len(c.h.Failed)
 	for _, p := range missing {
 		if len(breaks) == 0 || breaks[0].At+noticeWithin < p.Sent {
 			c.report(RuleLost, "%s, pushed at %v and acknowledged at %v", p.Element, p.Sent, p.Done)

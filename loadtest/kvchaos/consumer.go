@@ -20,6 +20,7 @@ import (
 //	w CONN           it is about to wait
 //	p CONN ELEMENT   it got this
 //	b CONN           its connection broke while it waited
+//	e CONN ERROR     it was answered an error
 
 // childArg is the first argument of a consumer process. What follows: the
 // servers, the keys, how many connections, how long a wait may last in seconds.
@@ -89,7 +90,8 @@ func (c *client) pop(ctx context.Context, lines *lineWriter, id int, keys []stri
 	case fate == Acked: // nothing in all the time
 	case c.conn == nil:
 		lines.write("b %d\n", id)
-	default: // refused: nothing was given to us
+	default: // an error gives nothing to anybody
+		lines.write("e %d %s\n", id, v.Text)
 		sleep(ctx, firstAgain)
 	}
 }

@@ -104,6 +104,7 @@ func (r *run) history(ctx context.Context) (h *History, err error) {
 	for _, c := range r.pool.gone {
 		h.Pops = append(h.Pops, c.pops...)
 		h.Breaks = append(h.Breaks, c.breaks...)
+		h.Failed = append(h.Failed, c.errors...)
 	}
 	for _, l := range r.lanes {
 		h.Quiets = append(h.Quiets, l.quiets...)

@@ -54,6 +54,13 @@ type Break struct {
 	At time.Duration
 }
 
+// A Failure is a wait that was answered an error. It excuses nothing: whoever is
+// answered an error is given no element.
+type Failure struct {
+	By, Text string
+	At       time.Duration
+}
+
 // A Quiet is one waiter that was killed while nobody pushed, and then an element
 // for the next.
 type Quiet struct {
@@ -76,6 +83,7 @@ type History struct {
 	Pops    []Pop
 	Breaks  []Break
 	Quiets  []Quiet
+	Failed  []Failure // waits
 
 	Counters  map[string]int64 // at the end
 	InSet     []string

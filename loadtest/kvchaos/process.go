@@ -24,6 +24,7 @@ type consumer struct {
 	mu      sync.Mutex // guards what follows
 	pops    []Pop
 	breaks  []Break
+	errors  []Failure
 	waiting chan struct{} // closed when it has begun to wait
 	waits   bool
 	err     error
@@ -60,6 +61,8 @@ func startConsumer(name string, addrs, keys []string, conns int, wait time.Durat
 				p.pops = append(p.pops, Pop{Element: element, By: by, At: now()})
 			case "b":
 				p.breaks = append(p.breaks, Break{By: by, At: now()})
+			case "e":
+				p.errors = append(p.errors, Failure{By: by, Text: element, At: now()})
 			case "w":
 				if !p.waits {
 					p.waits = true

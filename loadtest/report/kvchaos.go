@@ -33,6 +33,7 @@ type KVChaos struct {
 	Pushed      int `json:"pushed"`     // acknowledged
 	Popped      int `json:"popped"`
 	BrokenWaits int `json:"broken_waits"` // whose client was killed or lost its connection
+	FailedWaits int `json:"failed_waits"` // answered by an error
 	Excused     int `json:"excused"`      // elements that may have been on their way to one of these
 	QuietKills  int `json:"quiet_kills"`  // waiters killed while nobody pushed; the next element went to the next
 	QuietUnsure int `json:"quiet_unsure"` // of those, not decided because commands failed
@@ -124,14 +125,14 @@ func (k *KVChaos) rows() []Row {
 	row := func(name, format string, args ...any) Row { return Row{name, fmt.Sprintf(format, args...)} }
 	rows := []Row{
 		row("load", "%d clients on %s for %.0f s", k.Clients, plural(k.Fronts, "server"), k.Seconds),
-		row("faults", "%d; %s killed", done, plural(k.Killed, "consumer process")),
+		row("faults", "%d; consumers' processes killed: %d", done, k.Killed),
 		row("commands", "%s acknowledged, %s refused, %s of unknown fate; %s connects",
 			count(float64(k.Acked)), count(float64(k.Refused)), count(float64(k.Unknown)), count(float64(k.Connects))),
 		row("answers after", "p50 %s  p99 %s  max %s ms", ms(k.AnswerP50), ms(k.AnswerP99), ms(k.AnswerMax)),
 		row("increments", "%s acknowledged", count(float64(k.Increments))),
 		row("set", "%s members", count(float64(k.Members))),
-		row("queues", "%s pushed, %s popped; %d of %s lost on their way to broken waits (%d)", count(float64(k.Pushed)), count(float64(k.Popped)),
-			k.Excused, count(float64(k.Pushed)), k.BrokenWaits),
+		row("queues", "%s pushed, %s popped; %d may have been on their way to one of %d broken waits; %d waits answered by errors",
+			count(float64(k.Pushed)), count(float64(k.Popped)), k.Excused, k.BrokenWaits, k.FailedWaits),
 		row("waiters killed in the quiet", "%d, and the next got the next element; %d not decided", k.QuietKills, k.QuietUnsure),
 		row("registers and transfers", "%d histories of %s commands, %d too long to decide; %s sums read",
 			k.Registers, count(float64(k.Touches)), k.Undecided, count(float64(k.Reads))),

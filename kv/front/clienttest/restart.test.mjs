@@ -1,5 +1,6 @@
 // The server is killed and comes back: clients connect again by themselves,
-// subscribe again, and find what had been acknowledged.
+// give their password again, subscribe again, and find what had been
+// acknowledged.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -14,7 +15,7 @@ const retryMillis = 50;
 
 let server;
 
-before(async () => { server = await startServer(); });
+before(async () => { server = await startServer({ password: "swordfish" }); });
 after(() => server?.stop());
 
 /** An ioredis client in the shape that the test uses. */
@@ -45,6 +46,24 @@ async function viaNodeRedis() {
     end: () => client.destroy(),
   };
 }
+
+test("a wrong password is refused", async (t) => {
+  if (!server.restart) return t.skip("a server elsewhere has its own password");
+  const wrong = server.url.replace("swordfish", "salmon");
+  for (const Redis of [Redis5, Redis6]) {
+    const client = new Redis(wrong, { lazyConnect: true, retryStrategy: () => null });
+    t.after(() => client.disconnect());
+    const errors = new Inbox();
+    client.on("error", errors.put);
+    await assert.rejects(client.connect().then(() => client.get("key")));
+    assert.match((await errors.take()).message, /^(WRONGPASS|NOAUTH)/);
+  }
+  for (const RESP of [2, 3]) {
+    const client = createClient({ url: wrong, RESP, socket: { reconnectStrategy: false } });
+    client.on("error", () => {});
+    await assert.rejects(client.connect(), /WRONGPASS/);
+  }
+});
 
 test("clients go on after the server was killed and started again", async (t) => {
   if (!server.restart) return t.skip("a server elsewhere is not restarted");

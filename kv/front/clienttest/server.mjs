@@ -12,15 +12,16 @@ import { Redis } from "ioredis";
 import { freePort, Server } from "../../../client/testedge/server.mjs";
 
 /**
- * Starts the server. Its restart kills it and starts it again, on the same
- * port and data; there is none for a server elsewhere.
+ * Starts the server, which wants the password if one is given. Its restart
+ * kills it and starts it again, on the same port and data; there is none for a
+ * server elsewhere.
  */
-export async function startServer() {
+export async function startServer({ password = "" } = {}) {
   if (process.env.REDIS_URL) return { url: process.env.REDIS_URL, stop: async () => {} };
   const port = await freePort();
-  const url = `redis://127.0.0.1:${port}`;
-  if (process.env.REDIS_SERVER) return startRedis(process.env.REDIS_SERVER, port, url);
-  const roomd = await Server.start({ flags: ["-redis", `127.0.0.1:${port}`] });
+  const url = `redis://${password && `:${password}@`}127.0.0.1:${port}`;
+  if (process.env.REDIS_SERVER) return startRedis(process.env.REDIS_SERVER, port, password, url);
+  const roomd = await Server.start({ flags: ["-redis", `127.0.0.1:${port}`, "-redis-password", password] });
   return {
     url,
     stop: () => roomd.remove(),
@@ -31,9 +32,9 @@ export async function startServer() {
   };
 }
 
-async function startRedis(binary, port, url) {
+async function startRedis(binary, port, password, url) {
   const dir = mkdtempSync(join(tmpdir(), "roomd-test-"));
-  const args = ["--port", port, "--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always"];
+  const args = ["--port", port, "--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--requirepass", password];
   let child;
   process.once("exit", () => child?.kill("SIGKILL"));
   const run = async () => {
