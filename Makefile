@@ -39,7 +39,7 @@ browser: cmd/roomd/webtest/node_modules setup
 # REDIS_SERVER=redis-server runs the same tests against the real one.
 clients: kv/front/clienttest/node_modules setup
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
-	go build -o "$$dir/roomd" ./cmd/roomd && cd kv/front/clienttest && ROOMD_BINARY="$$dir/roomd" node --test
+	go build -o "$$dir/roomd" ./cmd/roomd && cd kv/front/clienttest && ROOMD_BINARY="$$dir/roomd" npm test
 
 client/node_modules: client/package.json client/package-lock.json
 	cd client && npm ci --no-audit --no-fund

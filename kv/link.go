@@ -407,8 +407,9 @@ func (l *link) receive(m *bus.Msg) {
 		l.heard = time.Now().Add(-2 * silentFor) // have it opened now
 		return
 	}
-	var tenure uint64
-	tenure, ok := parseAnswer(m.Data, func(it item) { l.take(it, m) })
+	// An owner that was replaced and does not know it yet may answer too (R2).
+	current := func(tenure uint64) bool { return tenure>>20 >= l.tenure>>20 }
+	tenure, ok := parseAnswer(m.Data, current, l.take)
 	if !ok {
 		return
 	}
@@ -431,7 +432,7 @@ func (l *link) moved(owner bool) {
 	l.again()
 }
 
-func (l *link) take(it item, m *bus.Msg) {
+func (l *link) take(it item) {
 	l.greeted = true
 	if it.number == 0 {
 		switch it.kind {

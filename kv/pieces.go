@@ -40,7 +40,7 @@ func parsePieces(header string) (p pieces, err error) {
 	if _, err := fmt.Sscanf(header, "%s %d %d", &p.generation, &p.count, &p.size); err != nil {
 		return p, fmt.Errorf("header %s %q: %w", piecesHeader, header, err)
 	}
-	if p.size < 0 || p.size > MaxRecord || p.count < 0 || p.count > MaxRecord {
+	if p.size < 0 || p.size > maxPage || p.count < 0 || p.count > maxPage {
 		return p, fmt.Errorf("header %s %q: out of range", piecesHeader, header)
 	}
 	return p, nil

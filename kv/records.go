@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -144,6 +145,17 @@ func retry(ctx context.Context, do func(context.Context, jetstream.StreamConfig)
 // MaxRecord is how large the value of a record may be, in bytes.
 const MaxRecord = 16 << 20
 
+// maxPage is the same for the pages of shards, which are as large as the data.
+const maxPage = 1 << 30
+
+// maxValue returns how large the value of a key may be.
+func maxValue(key string) int {
+	if strings.HasPrefix(key, PageKind+".") {
+		return maxPage
+	}
+	return MaxRecord
+}
+
 // Create writes a record that must not be there, not even retired: then it
 // returns ErrExists. owner is the run that owns what the record is about, empty
 // for nobody; see Owned.
@@ -177,7 +189,7 @@ const (
 
 // write is one compare-and-set, of a value of any size.
 func (s *Records) write(ctx context.Context, key string, value []byte, owner string, revision uint64, retire bool) (uint64, error) {
-	if len(value) > MaxRecord {
+	if len(value) > maxValue(key) {
 		return 0, fmt.Errorf("write %q: %d bytes: %w", key, len(value), ErrTooLarge)
 	}
 	msg := nats.NewMsg(s.prefix + key)

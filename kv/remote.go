@@ -18,6 +18,15 @@ const ShardKind = "_kv"
 // ShardKey is the name of a shard in the whole system.
 func ShardKey(shard int) string { return bus.Key(ShardKind, strconv.Itoa(shard)) }
 
+// PageKind is the kind of the records that a shard's pages are in.
+const PageKind = "_kv-page"
+
+// PageKey is the key of the record of a shard's page.
+func PageKey(shard string, page int) string {
+	_, id, _ := bus.SplitKey(shard)
+	return bus.Key(PageKind, id+"-"+strconv.Itoa(page))
+}
+
 // MaxShards is how many shards there may be.
 const MaxShards = 1024
 

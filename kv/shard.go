@@ -141,6 +141,7 @@ func (s *Shard) run(c *session, o *op) {
 		s.say(c, n, k.item(), k.reply)
 		return
 	}
+	s.runs = true
 	before := len(s.engine.Effects())
 	told := s.told
 	reply, blocked := s.engine.Do(s.now, o.argv, s.scratch[:0])
@@ -398,4 +399,9 @@ func (s *Shard) Answers(publish func(subject string, b []byte)) {
 	clear(s.outs)
 	s.outs = s.outs[:0]
 	s.turn++
+	s.runs = false
 }
+
+// Runs reports whether a command was run since Answers. One that changes nothing
+// has an answer that counts only while the owner has not been replaced.
+func (s *Shard) Runs() bool { return s.runs }

@@ -68,7 +68,7 @@ func (o *owner) commit() {
 			o.news = append(o.news, string(n.channel)+":"+string(n.text))
 			return
 		}
-		_, ok := parseAnswer(b, func(it item) {
+		_, ok := parseAnswer(b, func(uint64) bool { return true }, func(it item) {
 			it.reply = bytes.Clone(it.reply)
 			o.said[subject] = append(o.said[subject], it)
 		})

@@ -167,7 +167,7 @@ func (c *commands) texts(ctx context.Context, words ...string) ([]string, error)
 	if err != nil {
 		return nil, err
 	}
-	return textsOf(v), nil
+	return textsOf(words[0], v)
 }
 
 // textsFor is texts for commands that need at least one of the rest.
@@ -179,15 +179,18 @@ func (c *commands) textsFor(ctx context.Context, rest []string, words ...string)
 	if err != nil {
 		return nil, err
 	}
-	return textsOf(v), nil
+	return textsOf(words[0], v)
 }
 
-func textsOf(v resp.Value) []string {
+func textsOf(name string, v resp.Value) ([]string, error) {
+	if v.Kind != '*' && v.Kind != '~' {
+		return nil, badReply(name, v)
+	}
 	texts := make([]string, len(v.Elems))
 	for i, e := range v.Elems {
 		texts[i] = string(e.Text)
 	}
-	return texts
+	return texts, nil
 }
 
 func bytesOf(words []string) [][]byte {

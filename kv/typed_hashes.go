@@ -32,6 +32,9 @@ func (c *commands) HMGet(ctx context.Context, key string, fields ...string) ([]*
 	if err != nil {
 		return nil, err
 	}
+	if len(v.Elems) != len(fields) {
+		return nil, badReply("HMGET", v)
+	}
 	values := make([]*string, len(v.Elems))
 	for i, e := range v.Elems {
 		if !e.Null() {
@@ -46,6 +49,9 @@ func (c *commands) HGetAll(ctx context.Context, key string) (map[string]string, 
 	v, err := c.call(ctx, nil, "HGETALL", key)
 	if err != nil {
 		return nil, err
+	}
+	if v.Kind != '%' {
+		return nil, badReply("HGETALL", v)
 	}
 	fields := make(map[string]string, len(v.Elems)/2)
 	for i := 0; i+1 < len(v.Elems); i += 2 {
@@ -75,11 +81,7 @@ func (c *commands) HIncrBy(ctx context.Context, key, field string, n int64) (int
 }
 
 // HIncrByEx is [commands.HIncrBy] and [commands.Expire] of the whole hash in one
-// step; ttl is positive.
+// step: with a ttl that is not positive, the hash is gone afterwards.
 func (c *commands) HIncrByEx(ctx context.Context, key, field string, n int64, ttl time.Duration) (int64, error) {
-	ms, err := lifetime("hincrbyex", ttl)
-	if err != nil {
-		return 0, err
-	}
-	return c.number(ctx, "HINCRBYEX", key, field, decimal(n), ms)
+	return c.number(ctx, "HINCRBYEX", key, field, decimal(n), milliseconds(ttl))
 }

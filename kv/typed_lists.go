@@ -53,7 +53,7 @@ func (c *commands) await(ctx context.Context, command string, timeout time.Durat
 	if err != nil || v.Null() {
 		return "", "", false, err
 	}
-	if len(v.Elems) != 2 {
+	if v.Kind != '*' || len(v.Elems) != 2 {
 		return "", "", false, badReply(command, v)
 	}
 	return string(v.Elems[0].Text), string(v.Elems[1].Text), true, nil

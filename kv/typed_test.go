@@ -44,7 +44,6 @@ func TestBadArgumentsAreRefusedBeforeAnythingIsSent(t *testing.T) {
 		"BLPop of nothing":        func() error { _, _, _, err := c.BLPop(ctx, 0); return err },
 		"BRPop, negative timeout": func() error { _, _, _, err := c.BRPop(ctx, -1, "k"); return err },
 		"SetEx, no time":          func() error { return c.SetEx(ctx, "k", "v", 0) },
-		"HIncrByEx, no time":      func() error { _, err := c.HIncrByEx(ctx, "k", "f", 1, -time.Second); return err },
 		"ZAdd of NaN":             func() error { _, err := c.ZAdd(ctx, "k", Scored{"m", math.NaN()}); return err },
 		"ZIncrBy NaN":             func() error { _, err := c.ZIncrBy(ctx, "k", math.NaN(), "m"); return err },
 		"ZRangeByScore of NaN":    func() error { _, err := c.ZRangeByScore(ctx, "k", 0, math.NaN()); return err },
@@ -106,16 +105,26 @@ func TestErrorsAreKnownByTheirCode(t *testing.T) {
 }
 
 func TestRepliesOfAnotherFormAreErrors(t *testing.T) {
-	for _, reply := range []string{"", "+OK", "*1\r\n+x\r\n", "%1\r\n+x\r\n+y\r\n", "=5\r\n"} {
+	for _, reply := range []string{"", "+OK", "*1\r\n+x\r\n", ">1\r\n+x\r\n", "=5\r\n"} {
 		c := newCommands(doerFunc(func(context.Context, [][]byte) ([]byte, error) { return []byte(reply), nil }), Config{})
-		if n, err := c.SCard(t.Context(), "k"); err == nil {
-			t.Errorf("SCard for %q = %d", reply, n)
+		for name, call := range map[string]func(ctx context.Context) error{
+			"SCard":   func(ctx context.Context) error { _, err := c.SCard(ctx, "k"); return err },
+			"ZPopMin": func(ctx context.Context) error { _, err := c.ZPopMin(ctx, "k", 1); return err },
+			"ZRank":   func(ctx context.Context) error { _, _, err := c.ZRank(ctx, "k", "m"); return err },
+			"ZScore":  func(ctx context.Context) error { _, _, err := c.ZScore(ctx, "k", "m"); return err },
+			"BLPop":   func(ctx context.Context) error { _, _, _, err := c.BLPop(ctx, 0, "k"); return err },
+			"HGetAll": func(ctx context.Context) error { _, err := c.HGetAll(ctx, "k"); return err },
+			"HMGet":   func(ctx context.Context) error { _, err := c.HMGet(ctx, "k", "f", "g"); return err },
+			"Atomically": func(ctx context.Context) error {
+				return c.Atomically(ctx, []string{"a", "b"}, func(Tx) error { return nil })
+			},
+		} {
+			if err := call(t.Context()); err == nil {
+				t.Errorf("%s for %q: no error", name, reply)
+			}
 		}
-		if m, err := c.ZPopMin(t.Context(), "k", 1); err == nil {
-			t.Errorf("ZPopMin for %q = %v", reply, m)
-		}
-		if _, _, _, err := c.BLPop(t.Context(), 0, "k"); err == nil {
-			t.Errorf("BLPop for %q: no error", reply)
+		if got, err := c.SMembers(t.Context(), "k"); err == nil && reply[0] != '*' {
+			t.Errorf("SMembers for %q = %q, want an error", reply, got)
 		}
 	}
 }

@@ -55,6 +55,9 @@ func (c *commands) ZRank(ctx context.Context, key, member string) (rank int, ok 
 	if err != nil || v.Null() {
 		return 0, false, err
 	}
+	if v.Kind != ':' {
+		return 0, false, badReply("ZRANK", v)
+	}
 	return int(v.Int), true, nil
 }
 
@@ -92,6 +95,9 @@ func (c *commands) scored(ctx context.Context, words ...string) ([]Scored, error
 	v, err := c.call(ctx, nil, words...)
 	if err != nil {
 		return nil, err
+	}
+	if v.Kind != '*' {
+		return nil, badReply(words[0], v)
 	}
 	members := make([]Scored, len(v.Elems))
 	for i, e := range v.Elems {

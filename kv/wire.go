@@ -163,12 +163,13 @@ type item struct {
 	reply  []byte
 }
 
-// parseAnswer reads an answer and calls each for its items.
-func parseAnswer(b []byte, each func(item)) (tenure uint64, ok bool) {
+// parseAnswer reads an answer and calls each for its items, unless wanted says
+// of the tenure that they are not.
+func parseAnswer(b []byte, wanted func(tenure uint64) bool, each func(item)) (tenure uint64, ok bool) {
 	rd := bus.NewReader(b)
 	version := rd.Byte()
 	tenure = rd.Uint()
-	if rd.Err() != nil || version != wireVersion {
+	if rd.Err() != nil || version != wireVersion || !wanted(tenure) {
 		return 0, false
 	}
 	for rd.More() {

@@ -22,6 +22,7 @@ import (
 type kvChaosOptions struct {
 	addrs  []string
 	pushes float64
+	kills  time.Duration
 }
 
 func kvChaosFlags(o *options, f *flag.FlagSet) {
@@ -39,6 +40,7 @@ func kvChaosFlags(o *options, f *flag.FlagSet) {
 		c.faults = strings.Split(s, ",")
 		return nil
 	})
+	f.DurationVar(&k.kills, "kills", 1500*time.Millisecond, "time between two kills of a process of consumers, on average; 0: none, and then no element may be missing unless an edge is killed")
 	f.IntVar(&c.nats, "nats", 3, "NATS servers: 1 or 3; records and logs have as many replicas")
 	f.StringVar(&c.natsServer, "nats-server", "", "a built nats-server to start instead of building one")
 	f.BoolVar(&c.keep, "keep", false, "keep histories, logs and data, also when nothing was wrong")
@@ -66,6 +68,8 @@ func (o *options) checkKVChaos() error {
 		return errors.New("-edges and -workers must be 1 to 20")
 	case o.clients < 2 || o.clients > 1024:
 		return errors.New("-clients must be 2 to 1024")
+	case k.kills != 0 && k.kills < 100*time.Millisecond:
+		return errors.New("-kills must be 0 or at least 100ms")
 	case k.pushes <= 0 || k.pushes > 1e6:
 		return errors.New("-pushes must be above 0 and at most 1 million")
 	case o.length < 2*time.Second:
@@ -87,7 +91,7 @@ func doKVChaos(t *test, ctx context.Context) error {
 	var mu sync.Mutex // guards progress: faults happen at the same time
 	result, err := kvchaos.Run(ctx, kvchaos.Config{
 		Seed: c.seed, For: t.o.length, Clients: t.o.clients, Producers: t.o.clients / 2, Rate: t.o.rate, Pushes: t.o.kvChaos.pushes,
-		Addrs: t.o.kvChaos.addrs, Faults: c.faults,
+		Kills: t.o.kvChaos.kills, Addrs: t.o.kvChaos.addrs, Faults: c.faults,
 		Cluster: cluster.Config{NATS: c.nats, Edges: c.edges, Workers: c.workers, Roomd: t.o.binary, NATSServer: c.natsServer},
 		Keep:    c.keep,
 		Say: func(text string) {

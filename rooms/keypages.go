@@ -34,15 +34,6 @@ func (w *Worker) newShard() *loadedShard {
 	return &loadedShard{shard: kv.NewShard(1, w.conn.Subjects())}
 }
 
-// pageKind is the kind of the records that pages are in; the id is the shard's
-// and the page's number.
-const pageKind = "_kv-page"
-
-func pageKey(shard string, page int) string {
-	_, id, _ := bus.SplitKey(shard)
-	return bus.Key(pageKind, fmt.Sprintf("%s-%d", id, page))
-}
-
 // shardHead is what a shard's own record has for a snapshot: how many shards
 // there are.
 func (w *Worker) shardHead() []byte { return bus.AppendUint(nil, uint64(w.cfg.KVShards)) }
@@ -93,7 +84,7 @@ func (w *Worker) loadPages(ctx context.Context, key string, l *loadedShard) erro
 		pages[i] = i
 	}
 	atOnce(loadAtOnce, pages, func(i int) {
-		entry, err := w.store.Get(ctx, pageKey(key, i))
+		entry, err := w.store.Get(ctx, kv.PageKey(key, i))
 		switch {
 		case err == nil:
 			values[i], l.revisions[i] = entry.Value, entry.Revision
@@ -150,9 +141,9 @@ func (k *keeper) writePages(ctx context.Context, j job) error {
 // committed, and nothing that the successor has changed since is in that page's
 // record yet, but in its log.
 func (k *keeper) writePage(ctx context.Context, j job, p *pageWrite) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout+time.Duration(len(p.value))*pageByteTime)
 	defer cancel()
-	key := pageKey(j.room.key, p.page)
+	key := kv.PageKey(j.room.key, p.page)
 	m := &k.worker.metrics
 	for tries := 0; ; tries++ {
 		var err error
@@ -190,6 +181,9 @@ func (k *keeper) writePage(ctx context.Context, j job, p *pageWrite) error {
 		}
 	}
 }
+
+// pageByteTime is what a byte of a large page may take more: 10 MB a second.
+const pageByteTime = 100 * time.Nanosecond
 
 // pageEvery is how often a page is written at the most, unless the log gets long:
 // all of them in ten seconds.

@@ -25,6 +25,8 @@ type keyspace struct {
 	revisions [kv.Pages]uint64 // of the pages' records; 0: there is none
 	pos       uint64           // of the last entry in the log
 	changed   int64            // when the last entry was made; 0: pages have all
+	begun     int64            // when the entry on its way was made
+	owned     int64            // when the last one was made that the log has: the shard was ours
 	nextPage  int64            // when a page may be written because much has changed
 	logged    int              // bytes of entries since a page was last begun
 
@@ -128,6 +130,11 @@ func (r *Room) workKeys(b *batch) (waits bool) {
 	return false
 }
 
+// ownedFor bounds how old an answer can be that changes nothing: an owner that
+// was replaced does not know it before it writes to its log. So it writes an
+// empty entry if it has written none for so long.
+const ownedFor = 100 * time.Millisecond
+
 // makeKeysEntry makes the turn's entry, if anything has changed. Until the log
 // has it nobody is answered, and no other turn is taken.
 func (r *Room) makeKeysEntry() bool {
@@ -136,13 +143,17 @@ func (r *Room) makeKeysEntry() bool {
 	b = bus.AppendString(b, r.key)
 	b = bus.AppendUint(bus.AppendUint(b, r.epoch), k.shard.Number()+1)
 	b, changed := k.shard.AppendEntry(append(b, 0))
-	if !changed {
+	switch {
+	case changed:
+		l.entry, l.size = b, max(len(b), l.size-l.size/8)
+		k.changed = r.turn.now
+		k.logged += len(b)
+	case k.shard.Runs() && r.turn.now > k.owned+int64(ownedFor):
+		l.entry = []byte{}
+	default:
 		return false
 	}
-	l.entry, l.size = b, max(len(b), l.size-l.size/8)
-	l.waiting = true
-	k.changed = r.turn.now
-	k.logged += len(b)
+	l.waiting, k.begun = true, r.turn.now
 	return true
 }
 
@@ -162,6 +173,7 @@ func (r *Room) keysCommitted() {
 		}
 		return
 	}
+	k.owned = k.begun
 	k.shard.Committed(k.pos, r.own.log.Bytes())
 	l.tail.Store(k.shard.Tail())
 	k.shard.Answers(r.tell)

@@ -1,7 +1,8 @@
 package engine
 
 import (
-	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -16,16 +17,19 @@ func BenchmarkDo(b *testing.B) {
 		{"HINCRBY", "", "HINCRBY h field:%d 1"},
 		{"SADD", "", "SADD s member:%d"},
 		{"RPUSH", "", "RPUSH l element:%d"},
-		{"ZADD", "", "ZADD z %d member"},
+		{"ZADD", "", "ZADD z %d member:%d"},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			e := New(0, nil)
 			var commands [100_000][][]byte
+			numbered := func(command string, i int) [][]byte {
+				return split(strings.ReplaceAll(command, "%d", strconv.Itoa(i)))
+			}
 			for i := range commands {
 				if c.setup != "" {
-					e.Do(testNow, split(fmt.Sprintf(c.setup, i)), nil)
+					e.Do(testNow, numbered(c.setup, i), nil)
 				}
-				commands[i] = split(fmt.Sprintf(c.command, i))
+				commands[i] = numbered(c.command, i)
 			}
 			reply := make([]byte, 0, 1024)
 			b.ReportAllocs()

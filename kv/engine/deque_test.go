@@ -164,7 +164,7 @@ func TestRemovingNearlyAllLeavesFewBytes(t *testing.T) {
 	if got := d.remove(true, 1<<30, []byte("drop")); got != 99900 {
 		t.Fatalf("remove = %d, want 99900", got)
 	}
-	if d.size > 8000 {
+	if d.size > 1500 {
 		t.Errorf("100 short elements have %d bytes", d.size)
 	}
 }

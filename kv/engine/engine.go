@@ -75,7 +75,7 @@ func New(seed uint64, ch Channels) *Engine {
 // Time never goes back: an earlier one than before counts as the same.
 //
 // blocked says that the command has to wait (BLPOP, BRPOP, BZPOPMIN, HOLD), and
-// that nothing was appended and nothing changed. See [Engine.Wait].
+// that nothing was appended and nothing done. See [Engine.Wait].
 //
 // Do keeps nothing of argv. Those who waited for what the command did are served
 // before Do returns.

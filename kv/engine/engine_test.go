@@ -228,7 +228,7 @@ func TestSetsReplyAsRedis(t *testing.T) {
 		"algebra": {"SADD s a b c", "3", "SADD t c b d", "3", "SINTER s t", "~[b c]", "SUNION s t", "~[a b c d]", "SDIFF s t", "~[a]", "SINTER s x", "~[]", "SINTERCARD 2 s t", "2",
 			"SINTERCARD 2 s t LIMIT 1", "1", "SINTERCARD 0 s", "-ERR numkeys should be greater than 0", "SINTERCARD 3 s t", "-ERR Number of keys can't be greater than number of args",
 			"SINTERCARD 1 s LIMIT -1", "-ERR LIMIT can't be negative", "SINTERSTORE s s t", "2", "SMEMBERS s", "~[b c]", "SET u 1", "OK", "SUNIONSTORE u s t", "3", "SCARD u", "3",
-			"SDIFFSTORE u t t", "0", "EXISTS u", "0"},
+			"SDIFFSTORE u t t", "0", "EXISTS u", "0", "SET v 1 EX 10", "OK", "SUNIONSTORE v s", "2", "TTL v", "-1"},
 		"move": {"SADD s a b", "2", "SMOVE s t a", "1", "SMOVE s t x", "0", "SMOVE s s b", "1", "SMOVE s t b", "1", "EXISTS s", "0", "SMEMBERS t", "~[a b]", "SET u 1", "OK", "SMOVE t u a", wrong, "SMOVE x u a", "0"},
 		"pop and pick": {"SPOP s", "nil", "SPOP s 2", "~[]", "SRANDMEMBER s", "nil", "SRANDMEMBER s 2", "[]", "SADD s a", "1", "SRANDMEMBER s", "a", "SRANDMEMBER s -3", "[a a a]", "SRANDMEMBER s 5", "[a]",
 			"SPOP s 0", "~[]", "SPOP s -1", "-ERR value is out of range, must be positive", "SPOP s 1 1", "-ERR syntax error", "SPOP s", "a", "EXISTS s", "0", "SADD s a", "1", "SPOP s 9", "~[a]"},

@@ -121,8 +121,13 @@ func checkNode(t *rapid.T, n *rankNode, want int) (depth int) {
 	if len(n.branches) == 0 || len(n.branches) > maxBranches {
 		t.Fatalf("a node has %d branches", len(n.branches))
 	}
+	var last scored
 	for i, b := range n.branches {
 		d := checkNode(t, b.node, b.n)
+		if first := b.node.first(); compareScored(first, b.least) < 0 || i > 0 && compareScored(b.least, last) <= 0 {
+			t.Fatalf("%v is the least of a branch that begins with %v, after %v", b.least, first, last)
+		}
+		last = b.node.last()
 		if i == 0 {
 			depth = d
 		}
@@ -134,6 +139,20 @@ func checkNode(t *rapid.T, n *rankNode, want int) (depth int) {
 		t.Fatalf("a branch is %d wrong", want)
 	}
 	return depth + 1
+}
+
+func (n *rankNode) first() scored {
+	for n.branches != nil {
+		n = n.branches[0].node
+	}
+	return n.entries[0]
+}
+
+func (n *rankNode) last() scored {
+	for n.branches != nil {
+		n = n.branches[len(n.branches)-1].node
+	}
+	return n.entries[len(n.entries)-1]
 }
 
 func BenchmarkRanking(b *testing.B) {

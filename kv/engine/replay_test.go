@@ -118,6 +118,52 @@ func checkReplayOfPage(t *testing.T, e *Engine, p int) {
 	}
 }
 
+func TestEffectsThatCannotHaveHappenedAreErrors(t *testing.T) {
+	for line, there := range map[string]string{
+		"LPOP l 2":            "RPUSH l a",
+		"RPOP l 3":            "RPUSH l a b",
+		"LSET l 2 x":          "RPUSH l a b",
+		"LINSERT l AFTER c x": "RPUSH l a b",
+		"LREM l 0 c":          "RPUSH l a b",
+		"LMOVE l l LEFT LEFT": "SET l x",
+		"RPUSH l x":           "SET l x",
+		"ZADD z 1 x":          "SET z x",
+		"ZREM z b":            "ZADD z 1 a",
+	} {
+		e, other := New(0, nil), New(0, nil)
+		e.Do(1, words("RPUSH l a b c"), nil)
+		e.Do(1, words("ZADD z 1 a 2 b"), nil)
+		e.ResetEffects()
+		e.Do(1, words(line), nil)
+		if len(e.Effects()) == 0 {
+			t.Errorf("%s has no effect", line)
+		}
+		other.Do(1, words(there), nil)
+		if err := other.Apply(e.Effects(), nil); err == nil {
+			t.Errorf("effects of %s after %s: no error", line, there)
+		}
+	}
+}
+
+func TestDamagedPageOfASortedSetIsAnError(t *testing.T) {
+	e := New(0, nil)
+	e.Do(1, words("ZADD z 1 mema 2 memb"), nil)
+	p := PageOf([]byte("z"))
+	page := string(e.AppendPage(nil, p))
+	for name, damaged := range map[string]string{
+		"a member twice":   strings.Replace(page, "memb", "mema", 1),
+		"a score of NaN":   strings.Replace(page, "\x00\x00\xf0\x3f", "\x01\x00\xf8\x7f", 1),
+		"nothing after it": page[:len(page)-1],
+	} {
+		if damaged == page {
+			t.Fatalf("%s: not damaged", name)
+		}
+		if err := New(0, nil).LoadPage(p, []byte(damaged)); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
 func TestScanOfASortedSetMeetsAllThatStays(t *testing.T) {
 	e := New(0, nil)
 	for i := range 500 {

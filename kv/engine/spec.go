@@ -37,9 +37,6 @@ func index(tables ...[]Spec) map[string]*Spec {
 // Lookup returns what there is to know about a command, whose name is in any
 // case; nil if there is none of that name. Nobody may change it.
 func Lookup(name []byte) *Spec {
-	if s := table[string(name)]; s != nil {
-		return s
-	}
 	var buf [24]byte
 	if len(name) > len(buf) {
 		return nil

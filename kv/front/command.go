@@ -112,10 +112,15 @@ func (c *conn) run(argv [][]byte) error {
 		return errLeave // a web page that sends commands through somebody's browser
 	}
 	if refusal := c.refusal(cmd, argv); refusal != "" {
-		if c.tx != nil && (cmd == nil || cmd.name != "exec") {
+		c.s.counts.refused.Add(1)
+		switch {
+		case c.tx == nil:
+		case cmd != nil && cmd.name == "exec":
+			c.tx, c.watched = nil, nil
+			refusal = "EXECABORT Transaction discarded because of: " + strings.TrimPrefix(refusal, "ERR ")
+		default:
 			c.tx.dirty = true
 		}
-		c.s.counts.refused.Add(1)
 		c.refuse(refusal)
 		return nil
 	}

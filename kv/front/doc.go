@@ -16,8 +16,8 @@
 // when replies and messages come by themselves.
 //
 // While a command waits (BLPOP), the commands behind it do too, and the reader
-// goes on reading: should the client go away, the wait ends and nothing is taken
-// for it.
+// goes on reading, 64 KiB of them at most: should the client go away, the wait
+// ends and nothing is taken for it.
 //
 // # What you can rely on
 //

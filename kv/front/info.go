@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"runtime/metrics"
 	"strings"
 	"time"
 
@@ -71,9 +72,9 @@ func (c *conn) infoClients() string {
 }
 
 func infoMemory(*conn) string {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return fmt.Sprintf("used_memory:%d\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n", m.HeapAlloc)
+	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(heap)
+	return fmt.Sprintf("used_memory:%d\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n", heap[0].Value.Uint64())
 }
 
 func (c *conn) infoStats() string {

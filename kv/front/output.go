@@ -239,7 +239,7 @@ func (c *conn) collect() {
 			c.last = nil
 		}
 		c.inFlight--
-		if s.tx != nil && s.err == nil {
+		if s.tx != nil && s.err == nil && !c.dead {
 			s.reply, s.err = s.tx.finish(s.reply, s.resp3)
 			s.resp3 = true // finish has done what there was to do
 		}

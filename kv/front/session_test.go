@@ -153,7 +153,7 @@ func TestRedisCLIWorks(t *testing.T) {
 	run("", "2\n", "INCR", "a")
 	run("HSET h f v g w\nHGETALL h\nMULTI\nGET a\nEXEC\n", "2\nf\nv\ng\nw\nOK\nQUEUED\n2\n")
 	run("HGETALL h\n", "f v\ng w\n", "-3")
-	run("", "a\nh\n", "--scan", "--pattern", "?")
+	run("", "h\n", "--scan", "--pattern", "h*")
 	all := string(resp.AppendCommand(resp.AppendCommand(nil, "SET", "x", "1"), "INCR", "x"))
 	run(all, "All data transferred. Waiting for the last reply...\nLast reply received from server.\nerrors: 0, replies: 2\n", "--pipe")
 }

@@ -170,7 +170,7 @@ func useGoRedis(t *testing.T, rdb *redis.Client) {
 	check("ZRANGE", scores, []redis.Z{{Score: 1.5, Member: "a"}, {Score: 2, Member: "b"}}, err)
 	popped, err := rdb.ZPopMin(ctx, "z", 2).Result()
 	check("ZPOPMIN", popped, scores, err)
-	if err := rdb.BLPop(ctx, 10_000_000, "nothing").Err(); err != redis.Nil {
+	if err := rdb.Do(ctx, "BLPOP", "nothing", "0.01").Err(); err != redis.Nil {
 		t.Errorf("BLPOP of nothing: %v", err)
 	}
 	var incr *redis.IntCmd

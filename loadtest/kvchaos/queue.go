@@ -18,9 +18,8 @@ const (
 	consumers   = 8 // processes
 	each        = 4 // connections of each
 	waitAtMost  = 2500 * time.Millisecond
-	killEvery   = 1500 * time.Millisecond // on average
-	blockWithin = 150 * time.Millisecond  // of a waiter's word that it is about to wait
-	quietWait   = 10 * time.Second        // for an element that is there
+	blockWithin = 150 * time.Millisecond // of a waiter's word that it is about to wait
+	quietWait   = 10 * time.Second       // for an element that is there
 	quietTries  = 5
 )
 
@@ -64,9 +63,12 @@ func (p *pool) start(i int) (err error) {
 	return err
 }
 
-// run kills one after the other until ctx ends.
-func (p *pool) run(ctx context.Context, rng *rand.Rand) error {
-	for sleep(ctx, killEvery/2+time.Duration(rng.Int64N(int64(killEvery)))) {
+// run kills one every now and then, until ctx ends.
+func (p *pool) run(ctx context.Context, rng *rand.Rand, every time.Duration) error {
+	if every <= 0 {
+		return nil
+	}
+	for sleep(ctx, every/2+time.Duration(rng.Int64N(int64(every)))) {
 		i := rng.IntN(consumers)
 		if err := p.living[i].kill(p.now); err != nil {
 			return err

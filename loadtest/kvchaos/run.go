@@ -33,10 +33,11 @@ type Config struct {
 	For       time.Duration
 	Clients   int
 	Producers int
-	Rate      float64  // commands a second of the clients together
-	Pushes    float64  // a second, of the producers together
-	Addrs     []string // servers that run; then there is no cluster, and only consumers are killed
-	Faults    []string // for the cluster, see chaos.ParseFaults; nil: kill-worker, kill-edge, kill-leader
+	Rate      float64       // commands a second of the clients together
+	Pushes    float64       // a second, of the producers together
+	Kills     time.Duration // between two kills of consumers, on average; 0: none, and then nothing is excused but what edges take with them
+	Addrs     []string      // servers that run; then there is no cluster, and only consumers are killed
+	Faults    []string      // for the cluster, see chaos.ParseFaults; nil: kill-worker, kill-edge, kill-leader
 	Cluster   cluster.Config
 	Keep      bool
 
@@ -195,7 +196,7 @@ func (r *run) load(ctx context.Context, inflict func(context.Context)) error {
 	for i, l := range r.lanes {
 		loading.Go(func() { errs[i] = l.run(until) })
 	}
-	loading.Go(func() { errs[lanes] = r.pool.run(quiet, rand.New(rand.NewPCG(r.cfg.Seed, 999))) })
+	loading.Go(func() { errs[lanes] = r.pool.run(quiet, rand.New(rand.NewPCG(r.cfg.Seed, 999)), r.cfg.Kills) })
 	if inflict != nil {
 		loading.Go(func() { inflict(ctx) })
 	}

@@ -76,7 +76,7 @@ for (const [version, Redis] of [["ioredis 5", Redis5], ["ioredis 6", Redis6]]) {
       const queue = unused("queue");
       const waiter = connect();
       for (let i = 0; i < 100; i++) {
-        const popped = waiter.brpop(unused("empty"), queue, 0);
+        const popped = waiter.brpop(unused("empty"), queue, 30);
         await redis.lpush(queue, `job ${i}`);
         assert.deepEqual(await popped, [queue, `job ${i}`]);
       }

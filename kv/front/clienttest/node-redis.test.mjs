@@ -65,7 +65,7 @@ for (const [version, createClient] of [["node-redis 5", createClient5], ["node-r
       test("a blocked pop is woken by a push, and ends by itself", async () => {
         const [queue, waiter] = [unused("queue"), await connect()];
         for (let i = 0; i < 20; i++) {
-          const popped = waiter.blPop([unused("empty"), queue], 0);
+          const popped = waiter.blPop([unused("empty"), queue], 30);
           await redis.rPush(queue, `job ${i}`);
           assert.deepEqual({ ...(await popped) }, { key: queue, element: `job ${i}` });
         }

@@ -11,6 +11,10 @@ import { Redis } from "ioredis";
 
 import { freePort, Server } from "../../../client/testedge/server.mjs";
 
+// The test runner ends a file that takes too long by SIGTERM: then, too, the
+// server has to go.
+process.once("SIGTERM", () => process.exit(1));
+
 /**
  * Starts the server, which wants the password if one is given. Its restart
  * kills it and starts it again, on the same port and data; there is none for a

@@ -1,0 +1,276 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"roomd/kv/resp"
+)
+
+// hostile are arguments that somebody would send who means harm.
+var hostile = []string{
+	"0", "-0", "1", "-1", "2", "9223372036854775807", "-9223372036854775808", "9223372036854775808", "4294967296", "-4294967297", "18446744073709551615",
+	"1e308", "-1e308", "1e-320", "inf", "-inf", "nan", "(1", "(", "[", "[a", "(a", "-", "+", "", "*", "?", "[^", "\\", "\r\n", "\x00\xff", "+5", " 5", "05",
+	"LIMIT", "COUNT", "WITHSCORES", "BYSCORE", "BYLEX", "REV", "NX", "XX", "GT", "LT", "CH", "INCR", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "GET", "PERSIST",
+	"MATCH", "TYPE", "LEFT", "RIGHT", "BEFORE", "AFTER", "MIN", "MAX", "RANK", "MAXLEN", "AGGREGATE", "SUM", "WEIGHTS", "CHANNELS", "NUMSUB", "SET", "EXEC", "HOLD",
+	"s", "h", "t", "l", "z", "k", "f", "a", "b", "1.5", "999999999999",
+}
+
+// hostileCommand returns a command with the number of arguments it takes, or
+// some more.
+func hostileCommand(t *rapid.T) (argv [][]byte) {
+	s := rapid.SampledFrom(sortedSpecsOf()).Draw(t, "command")
+	argc := s.Arity
+	if argc < 0 {
+		argc = -argc + rapid.SampledFrom([]int{0, 0, 1, 2, 3, 5}).Draw(t, "more")
+	}
+	argv = append(argv, []byte(s.Name))
+	for len(argv) < argc {
+		arg := rapid.SampledFrom(hostile).Draw(t, "arg")
+		if s.First == len(argv) && rapid.Bool().Draw(t, "known key") {
+			arg = rapid.SampledFrom([]string{"s", "h", "t", "l", "z", "k"}).Draw(t, "key")
+		}
+		argv = append(argv, []byte(arg))
+	}
+	return argv
+}
+
+func sortedSpecsOf() []*Spec {
+	return slices.SortedFunc(Specs(), func(a, b *Spec) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// values returns what is under each key, as a page has it, and its version.
+func values(e *Engine) (vals map[string]string, versions map[string]uint64) {
+	vals, versions = map[string]string{}, map[string]uint64{}
+	for key, en := range e.keys {
+		vals[key] = string(codecs[en.kind].append(nil, en))
+		if en.kind != kindLock {
+			vals[key] += fmt.Sprint(" expires ", en.expires)
+		}
+		versions[key] = e.versionOf([]byte(key))
+	}
+	return vals, versions
+}
+
+// Whatever is sent, by whoever waits meanwhile: each command replies with one
+// value, what is said not to write does not, a key that has changed is one of
+// KeysOf, has another version, is on a touched page and in the effects, and time
+// passed or not, replaying gives the same engine.
+func TestHostileCommandsDoWhatTheirSpecsSay(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		e, copied := furnished(t), New(0, nil)
+		now := int64(testNow)
+		if err := copied.Apply(e.Effects(), nil); err != nil {
+			rt.Fatal(err)
+		}
+		var waiting []*Waiter
+		served := map[*Waiter]int{}
+		for range rapid.IntRange(1, 60).Draw(rt, "commands") {
+			e.ResetEffects()
+			now += int64(rapid.SampledFrom([]int{0, 0, 1, 500, 6000}).Draw(rt, "ms"))
+			argv := hostileCommand(rt)
+			spec := Lookup(argv[0])
+			keys, _ := KeysOf(argv)
+			mayChange := map[string]bool{}
+			for _, key := range keys {
+				mayChange[string(key)] = true
+			}
+			for key := range e.waits { // served in its wake
+				mayChange[key] = true
+			}
+			before, versions := values(e)
+			reply, blocked := e.Do(now, argv, nil)
+			if blocked {
+				if len(reply) > 0 || len(e.Effects()) > 0 || !spec.Blocking {
+					rt.Fatalf("%q blocked with reply %q and effects %q", argv, reply, e.Effects())
+				}
+				w := &Waiter{Argv: argv}
+				w.Served = func(reply []byte, _ Taken) {
+					if _, rest, err := resp.Parse(reply); err != nil || len(rest) > 0 {
+						rt.Fatalf("%q was served %q: %v", argv, reply, err)
+					}
+					served[w]++
+				}
+				e.Wait(w)
+				waiting = append(waiting, w)
+			} else if _, rest, err := resp.Parse(reply); err != nil || len(rest) > 0 {
+				rt.Fatalf("%q replied %q: %v, %d bytes behind", argv, reply, err, len(rest))
+			}
+			if !spec.Write && len(e.Effects()) > 0 {
+				rt.Fatalf("%q has effects %q", argv, e.Effects())
+			}
+			after, _ := values(e)
+			for key := range mergedKeys(before, after) {
+				if before[key] == after[key] {
+					continue
+				}
+				flushed := strings.HasPrefix(spec.Name, "flush")
+				if !mayChange[key] && !flushed {
+					rt.Fatalf("%q changed %q, which KeysOf does not tell", argv, key)
+				}
+				if was, there := versions[key]; there && was == e.versionOf([]byte(key)) && before[key] != "" && !e.isOverAt(key, now) {
+					rt.Fatalf("%q changed %q, which has the same version", argv, key)
+				}
+				if e.Touched()&(1<<PageOf([]byte(key))) == 0 {
+					rt.Fatalf("%q changed %q, whose page is not touched", argv, key)
+				}
+			}
+			if len(waiting) > 0 && rapid.IntRange(0, 3).Draw(rt, "cancel") == 0 {
+				i := rapid.IntRange(0, len(waiting)-1).Draw(rt, "which")
+				e.Cancel(waiting[i])
+			}
+			if err := copied.Apply(e.Effects(), nil); err != nil {
+				rt.Fatalf("%q: %v", argv, err)
+			}
+			equal(rt, copied, e)
+		}
+		for _, w := range waiting {
+			e.Cancel(w)
+			if served[w] > 1 {
+				rt.Fatalf("%q was served %d times", w.Argv, served[w])
+			}
+		}
+		if e.Waiting() > 0 {
+			rt.Fatalf("%d keys are waited for by nobody", e.Waiting())
+		}
+	})
+}
+
+// isOverAt reports whether a key had gone by itself before the command saw it.
+func (e *Engine) isOverAt(key string, now int64) bool {
+	_, there := e.keys[key]
+	return !there && e.versionOf([]byte(key))&1 == 1 && now >= testNow
+}
+
+func mergedKeys(a, b map[string]string) map[string]bool {
+	all := map[string]bool{}
+	for key := range a {
+		all[key] = true
+	}
+	for key := range b {
+		all[key] = true
+	}
+	return all
+}
+
+// LREM in a list of many chunks removes the very elements that are asked for,
+// also where what is left of chunks is joined.
+func TestRemovingFromManyChunksTakesWhatWasAsked(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		d, model := &deque{}, [][]byte{}
+		one := []byte(strings.Repeat("x", rapid.IntRange(1, 300).Draw(rt, "size")))
+		for range rapid.IntRange(1, 12).Draw(rt, "runs") {
+			v := one
+			if rapid.Bool().Draw(rt, "other") {
+				v = []byte(strings.Repeat("y", rapid.IntRange(1, 900).Draw(rt, "size of other")))
+			}
+			for range rapid.IntRange(1, 60).Draw(rt, "times") {
+				d.push(false, v)
+				model = append(model, v)
+			}
+		}
+		left, limit := rapid.Bool().Draw(rt, "left"), rapid.IntRange(1, 400).Draw(rt, "limit")
+		removed := d.remove(left, limit, one)
+		want, gone := removeFrom(model, left, limit, one)
+		if removed != gone || d.len() != len(want) {
+			rt.Fatalf("removed %d and left %d, want %d and %d", removed, d.len(), gone, len(want))
+		}
+		got := slices.Collect(d.from(0))
+		if !slices.EqualFunc(got, want, slices.Equal) {
+			rt.Fatalf("%d elements are left, not the right ones", len(got))
+		}
+	})
+}
+
+func removeFrom(list [][]byte, left bool, limit int, v []byte) (rest [][]byte, removed int) {
+	list = slices.Clone(list)
+	if !left {
+		slices.Reverse(list)
+	}
+	for _, e := range list {
+		if removed < limit && slices.Equal(e, v) {
+			removed++
+		} else {
+			rest = append(rest, e)
+		}
+	}
+	if !left {
+		slices.Reverse(rest)
+	}
+	return rest, removed
+}
+
+// Nobody gets the engine to make more than what it holds, over and over.
+func TestPickingWithRepetitionIsBounded(t *testing.T) {
+	for _, c := range []string{"SRANDMEMBER t ", "ZRANDMEMBER z "} {
+		if Lookup([]byte(strings.Fields(c)[0])) == nil {
+			continue
+		}
+		for _, n := range []int64{-math.MaxInt64 / 2, -1e9, -1e8} {
+			e := furnished(t)
+			if reply, _ := e.Do(testNow, split(c+fmt.Sprint(n)), nil); reply[0] != '-' {
+				t.Fatalf("%s%d replies with %d bytes, want an error", c, n, len(reply))
+			}
+		}
+	}
+}
+
+// Keys that are gone do not go on taking their memory.
+func TestLargeKeysThatAreGoneTakeNoMemory(t *testing.T) {
+	e := New(0, nil)
+	before := heap()
+	key := make([]byte, 1<<20)
+	for i := range 100 {
+		key = fmt.Appendf(key[:0], "%d %s", i, strings.Repeat("k", 1<<20))
+		e.Do(testNow, [][]byte{[]byte("SET"), key, []byte("v")}, nil)
+		e.Do(testNow, [][]byte{[]byte("DEL"), key}, nil)
+		e.ResetEffects()
+	}
+	if grown := int64(heap()) - int64(before); grown > 10<<20 {
+		t.Errorf("%d bytes are kept for 100 keys that were deleted", grown)
+	}
+	runtime.KeepAlive(e)
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// A thousand who wait for a lock one after the other, or in vain for a list whose
+// key holds a string, must not cost each command a thousand steps.
+func TestThoseWhoWaitInVainCostOthersLittle(t *testing.T) {
+	for name, c := range map[string]struct{ wait, change string }{
+		"another kind of value": {"BLPOP k 0", "SET k v"},
+		"a lock that is held":   {"HOLD k %d 100000", "RENEW k x %d"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := New(0, nil)
+			if strings.HasPrefix(c.wait, "HOLD") {
+				do(t, e, testNow, "HOLD k x 5")
+			}
+			const n = 5000
+			for i := range n {
+				w := &Waiter{Argv: split(strings.ReplaceAll(c.wait, "%d", fmt.Sprint("t", i))), Served: func([]byte, Taken) {}}
+				if _, blocked := e.Do(testNow, w.Argv, nil); !blocked {
+					t.Fatal("it does not wait")
+				}
+				e.Wait(w)
+			}
+			per := testing.AllocsPerRun(20, func() {
+				e.Do(testNow, split(strings.ReplaceAll(c.change, "%d", fmt.Sprint(e.version+1000))), nil)
+			})
+			if per > n/10 {
+				t.Errorf("a change allocates %.0f times while %d wait", per, n)
+			}
+		})
+	}
+}
