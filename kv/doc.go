@@ -115,10 +115,10 @@
 //
 // # What you can't
 //
-// An owner that was stopped and wakes may, for the moment before it learns that
-// it has a successor, answer a command that changes nothing from what it had
-// then. What it would write is refused, so nobody is told that it was done. Who
-// must not act on such a read does it in Atomically, with a write.
+// An owner that was replaced and does not know it yet may, for 100 ms, answer a
+// command that changes nothing from what it had, if the store has not heard the
+// next owner before. What it would write is refused, so nobody is told that it
+// was done. Who must not act on such a read does it in Atomically, with a write.
 //
 // Two commands are two moments. Between a Get and the Set that follows anything
 // may happen, a takeover too; use Atomically, or a command that does both.
@@ -130,11 +130,13 @@
 //
 // With n elements under a key, what names its elements costs the same for any n:
 // Get, Incr, HSet, HGet, HDel, SAdd, SIsMember, LPush, LPop, and so on. Sorted
-// sets add O(log n), and so does LIndex, or less. What goes through elements
-// costs what it goes through: HGetAll, SMembers, LRange, ZRange the elements
-// returned, SInter those of the smallest set times the number of sets, SUnion
-// and SDiff all of all sets, LRem and LINSERT the list until found. Del of one
-// key is O(1). Keys looks at every key; front ends have SCAN.
+// sets add O(log n). What goes through elements costs what it goes through:
+// HGetAll, SMembers, ZRange the elements returned, SInter those of the smallest
+// set times the number of sets, SUnion and SDiff all of all sets, LRem and
+// LINSERT the list until found. LIndex and LRange first walk to the element from
+// the nearer end, 4 KiB of list at a step. Del of one key is O(1). Keys looks at
+// every key; front ends have SCAN. RENAME, and what stores a result (SUNIONSTORE
+// and the like), write all of the value to the log.
 //
 // Everything is in the memory of the owner, and nothing else runs on the shard
 // while a command does: an HGetAll of a million fields holds up everybody for as

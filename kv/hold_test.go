@@ -216,7 +216,9 @@ func TestHoldThatTheStoreHasForgottenIsLost(t *testing.T) {
 		m := newMemory(t)
 		var token []byte
 		c := newCommands(doerFunc(func(ctx context.Context, argv [][]byte) ([]byte, error) {
-			token = argv[2]
+			if string(argv[0]) == "HOLD" {
+				token = argv[2]
+			}
 			return m.do(ctx, argv)
 		}), Config{})
 		forget := func() { do(t, m, "UNHOLD", "k", string(token)) }

@@ -23,6 +23,8 @@ type site struct {
 	// wire is where the store is reached with Redis's protocol, nil if it is
 	// called directly. Then go-redis is between, which has not all of a Store.
 	wire *address
+	// slow says that a command takes milliseconds.
+	slow bool
 	// real says that the store is Redis, which lacks what is only ours.
 	real bool
 }
@@ -32,6 +34,9 @@ var homes = []home{
 	{"redis", openRedis},
 	{"memory", openMemory},
 	{"front of memory", openFront(openMemory)},
+	{"embedded", openEmbedded},
+	{"cluster of three", openCluster},
+	{"front of embedded", openFront(openEmbedded)},
 }
 
 func openRedis(t *testing.T) site {

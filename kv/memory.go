@@ -96,7 +96,7 @@ func (m *Memory) Do(ctx context.Context, argv [][]byte) (reply []byte, err error
 
 // Start is [Memory.Do] for callers that don't want to wait: done is called once,
 // with the outcome, before Start returns if the command did not have to wait. argv
-// must not be changed before that. done must not block.
+// is not used any more when Start has returned. done must not block.
 func (m *Memory) Start(ctx context.Context, argv [][]byte, done func(reply []byte, err error)) {
 	err := m.checkSizes(argv)
 	if err != nil {
@@ -142,6 +142,12 @@ func (m *Memory) begin(ctx context.Context, argv [][]byte, started bool) (reply 
 	}
 	w = &wait{served: make(chan struct{})}
 	w.Argv = argv
+	if started { // argv is the caller's again
+		w.Argv = make([][]byte, len(argv))
+		for i, arg := range argv {
+			w.Argv[i] = bytes.Clone(arg)
+		}
+	}
 	w.Served = func(reply []byte, took engine.Taken) {
 		w.reply, w.took = slices.Clone(reply), took
 		w.took.Key, w.took.Value = bytes.Clone(took.Key), bytes.Clone(took.Value)

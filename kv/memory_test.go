@@ -172,7 +172,11 @@ func TestStartAnswersAtOnceUnlessTheCommandWaits(t *testing.T) {
 	default:
 		t.Error("Start returned before INCR was done")
 	}
-	m.Start(t.Context(), bytesOf([]string{"BLPOP", "a", "0"}), done)
+	argv := bytesOf([]string{"BLPOP", "a", "0"})
+	m.Start(t.Context(), argv, done)
+	for _, arg := range argv {
+		clear(arg) // it is the caller's again
+	}
 	do(t, m, "RPUSH", "a", "x")
 	if got := <-answers; got != `"*2\r\n$1\r\na\r\n$1\r\nx\r\n" <nil>` {
 		t.Errorf("BLPOP = %s", got)

@@ -120,7 +120,7 @@ func (s *Shard) PageSize(i int) int { return s.pages[i].size }
 func (s *Shard) Bytes() int    { return s.engine.Bytes() }
 func (s *Shard) Keys() int     { return s.engine.Len() }
 func (s *Shard) Sessions() int { return len(s.sessions) }
-func (s *Shard) Waiting() int  { return s.engine.Waiting() }
+func (s *Shard) Waiting() int  { return s.waits }
 
 // Pages is how many pages a shard has.
 const Pages = allPages

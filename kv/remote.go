@@ -195,10 +195,27 @@ func (s *remote) ask(ctx context.Context, r route, argv [][]byte) ([]byte, error
 		}
 	}
 	res := <-results // soon; it may have got something just now
-	if res.err == nil && ctx.Err() != nil && bytes.Equal(res.reply, nullReply) {
-		return nil, ctx.Err()
+	if ctx.Err() == nil || res.err != nil {
+		return res.reply, res.err
 	}
-	return res.reply, res.err
+	if !bytes.Equal(res.reply, nullReply) && !s.giveBack(r, argv[0], res.reply) {
+		return res.reply, nil // else it would be lost
+	}
+	return nil, ctx.Err()
+}
+
+// giveBack puts an element back that was popped for a caller who has gone.
+func (s *remote) giveBack(r route, name, reply []byte) (ok bool) {
+	k := kept{kind: keptAs(name), reply: reply}
+	if !k.handed() {
+		return true
+	}
+	argv, ok := k.giveBack()
+	if !ok {
+		return false
+	}
+	reply, err := s.ask(context.Background(), route{shard: r.shard}, argv) // at the latest after its timeout
+	return err == nil && len(reply) > 0 && reply[0] != '-'
 }
 
 // Start runs a command as Do does and returns at once. Commands of one caller

@@ -41,6 +41,8 @@ type Shard struct {
 	told      uint64 // number of the last news
 	outs      []outgoing
 	turn      uint64   // +1 with each Answers, 1 for the first
+	runs      bool     // a command was run since
+	waits     int      // commands that wait
 	spare     [][]byte // buffers for outs
 	scratch   []byte
 	argv      [][]byte
@@ -178,14 +180,20 @@ func (s *Shard) wait(c *session, n uint64, argv [][]byte) {
 	}
 	w := &engine.Waiter{Argv: own}
 	w.Served = func(reply []byte, _ engine.Taken) {
-		delete(c.waiting, n)
+		s.waitOver(c, n)
 		s.ran(c, n, own[0], reply, true, false)
 	}
 	if c.waiting == nil {
 		c.waiting = make(map[uint64]*engine.Waiter)
 	}
 	c.waiting[n] = w
+	s.waits++
 	s.engine.Wait(w)
+}
+
+func (s *Shard) waitOver(c *session, n uint64) {
+	delete(c.waiting, n)
+	s.waits--
 }
 
 // cancel ends the wait of a command, with null for an answer. One that has been
@@ -193,7 +201,7 @@ func (s *Shard) wait(c *session, n uint64, argv [][]byte) {
 func (s *Shard) cancel(c *session, n uint64) {
 	if w := c.waiting[n]; w != nil {
 		s.engine.Cancel(w)
-		delete(c.waiting, n)
+		s.waitOver(c, n)
 		s.say(c, n, itemReply, nullReply)
 		return
 	}
@@ -226,7 +234,7 @@ func (s *Shard) confirm(c *session, n uint64) {
 func (s *Shard) decline(c *session, n uint64) {
 	if w := c.waiting[n]; w != nil {
 		s.engine.Cancel(w)
-		delete(c.waiting, n)
+		s.waitOver(c, n)
 	}
 	if k := c.find(n); k != nil && k.handed() {
 		s.withdraw(c, k)
@@ -341,7 +349,7 @@ func (s *Shard) lapse(c *session) {
 	}
 	for n, w := range c.waiting {
 		s.engine.Cancel(w)
-		delete(c.waiting, n)
+		s.waitOver(c, n)
 	}
 	s.listeners.drop(c)
 	for _, k := range c.kept {

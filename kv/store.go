@@ -11,7 +11,7 @@ import (
 //
 // Method names, arguments and results follow Redis. Where Redis answers nil, a
 // bool says so; where it answers a count, so does the method. Keys, fields,
-// members and values are any bytes; a string or structure that is empty is not
+// members and values are any bytes; a structure that has nothing in it is not
 // there. A command that does not fit what is kept under a key changes nothing
 // and fails with [ErrWrongType]. Methods may be called from any goroutine, and
 // give up when their context ends, or after [Config].Timeout: what they were to
@@ -27,7 +27,8 @@ type Store interface {
 	// Atomically runs f, which reads and decides, and then applies all writes f
 	// asked for or none: none if f fails, or if one of the keys was changed by
 	// anybody since f was called; then it runs f again. f must use no other way
-	// to the store than tx, and may read only the given keys.
+	// to the store than tx, and may read only the given keys. As in Redis a write
+	// that meets a value of another kind is left out alone; the error says so.
 	Atomically(ctx context.Context, keys []string, f func(tx Tx) error) error
 
 	// Hold waits until nobody else holds the key, holds it and calls f. epoch is

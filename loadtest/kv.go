@@ -24,7 +24,6 @@ type kvOptions struct {
 	servers []string
 	ops     []string
 	sizes   []int
-	conns   int
 	depth   int
 	keys    int
 	size    int
@@ -40,7 +39,7 @@ func kvFlags(o *options, f *flag.FlagSet) {
 	for name, value := range map[string]string{"for": "3s", "warmup": "300ms"} { // of each measurement, and there are many
 		f.Lookup(name).DefValue = value
 	}
-	o.clients, o.rooms, o.rate = 1, 1, 1 // for the common checks
+	o.rooms, o.rate = 1, 1 // for the common checks
 	k := &o.kv
 	k.servers, k.sizes = kvServers, []int{10, 1000, 100_000}
 	f.StringVar(&k.addr, "redis", "", "`address` of a server that runs; it alone is measured, under keys that begin with loadtest:")
@@ -50,7 +49,7 @@ func kvFlags(o *options, f *flag.FlagSet) {
 	})
 	f.StringVar(&k.redis, "redis-server", "redis-server", "the redis-server to start")
 	f.Func("server-cpus", "cores of the servers, as 0 or 0,2 or 0-3", cpuList(&o.serverCPUs))
-	f.IntVar(&k.conns, "conns", 64, "connections")
+	f.IntVar(&o.clients, "clients", 64, "connections")
 	f.IntVar(&k.depth, "pipeline", 1, "commands that each connection keeps under way")
 	f.IntVar(&k.size, "size", 100, "bytes of a value")
 	f.IntVar(&k.keys, "keys", 10_000, "keys that GET, SET and INCR are spread over")
@@ -80,17 +79,16 @@ func (o *options) checkKV() error {
 		}
 	}
 	for _, op := range k.ops {
-		if !slices.ContainsFunc(kvspeed.Names(), func(name string) bool {
-			return strings.HasPrefix(strings.ToLower(name), strings.ToLower(op)) || strings.HasPrefix(strings.ToLower(op), strings.ToLower(name))
-		}) {
+		begin, _, _ := strings.Cut(strings.ToLower(op), " at")
+		if !slices.ContainsFunc(kvspeed.Names(), func(name string) bool { return strings.HasPrefix(strings.ToLower(name), begin) }) {
 			return fmt.Errorf("-ops: there is no %q, only %s", op, strings.Join(kvspeed.Names(), ", "))
 		}
 	}
 	switch {
 	case k.addr != "" && target.LoopbackAddr(k.addr) != nil:
 		return fmt.Errorf("-redis: %w", target.LoopbackAddr(k.addr))
-	case k.conns < 1 || k.conns > 1024 || k.depth < 1 || k.depth > 1024:
-		return errors.New("-conns and -pipeline must be 1 to 1024")
+	case o.clients < 1 || o.clients > 1024 || k.depth < 1 || k.depth > 1024:
+		return errors.New("-clients and -pipeline must be 1 to 1024")
 	case k.size < 1 || k.size > 1<<20:
 		return errors.New("-size must be 1 to 1 MiB")
 	case k.keys < 1 || k.keys > 10e6:
@@ -103,7 +101,7 @@ func (o *options) checkKV() error {
 
 func doKV(t *test, ctx context.Context) (err error) {
 	k := &t.o.kv
-	if err := target.RoomForClients(k.conns); err != nil {
+	if err := target.RoomForClients(t.o.clients); err != nil {
 		return err
 	}
 	servers := []kvspeed.Server{{Name: k.addr, Addr: k.addr}}
@@ -122,7 +120,7 @@ func doKV(t *test, ctx context.Context) (err error) {
 		}
 	}
 	r, err := kvspeed.Run(ctx, kvspeed.Config{
-		Servers: servers, Conns: k.conns, Depth: k.depth, Size: k.size, Keys: k.keys, Sizes: k.sizes, Ops: k.ops,
+		Servers: servers, Conns: t.o.clients, Depth: k.depth, Size: k.size, Keys: k.keys, Sizes: k.sizes, Ops: k.ops,
 		For: t.o.length, Warmup: t.o.warmup, Rounds: t.o.rounds, Say: t.progress.count,
 	})
 	if err != nil {

@@ -111,7 +111,7 @@ func newMetrics(w *Worker) metrics {
 		kvKeys:       gauge("kv_keys", "Keys of the shared data in the shards that this worker owns.", w.sumKeys(func(k *keyspace) int64 { return k.keys.Load() })),
 		kvBytes:      gauge("kv_bytes", "Memory that these take, about.", w.sumKeys(func(k *keyspace) int64 { return k.bytes.Load() })),
 		kvSessions:   gauge("kv_sessions", "Stores that use these shards.", w.sumKeys(func(k *keyspace) int64 { return k.sessions.Load() })),
-		kvWaiting:    gauge("kv_waiting", "Keys of these shards that a blocking command waits for.", w.sumKeys(func(k *keyspace) int64 { return k.waiting.Load() })),
+		kvWaiting:    gauge("kv_waiting", "Blocking commands that wait at these shards.", w.sumKeys(func(k *keyspace) int64 { return k.waiting.Load() })),
 		kvRequests:   counter("kv_requests_total", "Requests to these shards, of any number of commands each."),
 		refusedVec: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomd_rooms_refused_total", Help: "Commands, joins and opens refused.",

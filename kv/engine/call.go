@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"math"
 
 	"roomd/kv/resp"
@@ -110,7 +111,11 @@ func (c *call) unknown() {
 	c.fail(string(msg))
 }
 
-func upTo(b []byte, n int) []byte { return b[:min(len(b), n)] }
+// upTo is the beginning of b up to n bytes or a zero, where Redis's texts end.
+func upTo(b []byte, n int) []byte {
+	b, _, _ = bytes.Cut(b[:min(len(b), n)], []byte{0})
+	return b
+}
 
 func b2i(yes bool) int {
 	if yes {

@@ -206,7 +206,15 @@ func (d *deque) removeIn(c *chunk, left bool, limit int, v []byte) (removed int)
 		}
 		off += size
 	}
-	d.cut(c, to, len(c.buf)-to, removed)
+	// Only with what was looked through already: the rest must stay where remove
+	// finds it.
+	if d.trim(c, to, len(c.buf)-to, removed) && c.small() {
+		if left {
+			d.join(c.prev, c)
+		} else {
+			d.join(c, c.next)
+		}
+	}
 	return removed
 }
 
@@ -268,11 +276,19 @@ func (d *deque) find(i int) (c *chunk, off int) {
 // cut removes n elements, which are the size bytes at off. These are at one of
 // the chunk's ends.
 func (d *deque) cut(c *chunk, off, size, n int) {
+	if d.trim(c, off, size, n) {
+		d.merge(c)
+	}
+}
+
+// trim is cut, but leaves a chunk that has become small as it is. It reports
+// whether the chunk is still there.
+func (d *deque) trim(c *chunk, off, size, n int) bool {
 	d.n -= n
 	c.n -= int32(n)
 	if c.n == 0 {
 		d.unlink(c)
-		return
+		return false
 	}
 	if off == int(c.head) {
 		c.head += int32(size)
@@ -284,21 +300,23 @@ func (d *deque) cut(c *chunk, off, size, n int) {
 		c.move(0, 2*used)
 		d.size += cap(c.buf)
 	}
-	d.merge(c)
+	return true
 }
 
 // merge makes one of a chunk that has become small and its neighbour, so that
 // removing here and there leaves no chain of tiny chunks.
 func (d *deque) merge(c *chunk) {
-	if c.used() > maxChunk/4 {
-		return
+	if c.small() && !d.join(c.prev, c) {
+		d.join(c, c.next)
 	}
-	a, b := c.prev, c
-	if a == nil || a.used()+b.used() > maxChunk/2 {
-		a, b = c, c.next
-	}
-	if b == nil || a.used()+b.used() > maxChunk/2 {
-		return
+}
+
+func (c *chunk) small() bool { return c.used() <= maxChunk/4 }
+
+// join makes one of two neighbours, if there are two and that is not large.
+func (d *deque) join(a, b *chunk) bool {
+	if a == nil || b == nil || a.used()+b.used() > maxChunk/2 {
+		return false
 	}
 	d.size -= cap(a.buf)
 	a.roomRight(b.used())
@@ -306,6 +324,7 @@ func (d *deque) merge(c *chunk) {
 	a.n += b.n
 	d.size += cap(a.buf)
 	d.unlink(b)
+	return true
 }
 
 // splice replaces size bytes at off by an element, more more than there were. A

@@ -37,9 +37,9 @@ type Engine struct {
 	fx      effects
 	touched uint64
 
-	waits  map[string]*queue // by key; never an empty one
-	ready  []*queue          // changed since it was last tried, in order
-	loaded []string          // locks that count as renewed at the next Do
+	waits  map[awaited]*queue // never an empty one
+	ready  []*queue           // changed since it was last tried, in order
+	loaded []string           // locks that count as renewed at the next Do
 
 	// Of the command that runs; here so that it need not be allocated.
 	c      call
@@ -63,7 +63,7 @@ func New(seed uint64, ch Channels) *Engine {
 	e := &Engine{
 		ch:      ch,
 		keys:    map[string]*entry{},
-		waits:   map[string]*queue{},
+		waits:   map[awaited]*queue{},
 		version: seed &^ 1,
 	}
 	e.gone.reset(e.version)

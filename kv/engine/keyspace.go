@@ -98,7 +98,7 @@ func (e *Engine) changed(en *entry) {
 	e.bytes += size - en.size
 	en.size = size
 	if len(e.waits) > 0 {
-		e.signal(en.key)
+		e.signal(en.key, en.kind)
 	}
 }
 
@@ -128,7 +128,7 @@ func (e *Engine) drop(en *entry, version uint64) {
 	e.bytes -= en.size
 	e.touched |= 1 << en.page
 	if len(e.waits) > 0 {
-		e.signal(en.key)
+		e.signal(en.key, kindLock)
 	}
 }
 
@@ -154,7 +154,7 @@ func (e *Engine) clear(p int, locksToo bool) {
 		delete(e.keys, en.key)
 		e.bytes -= en.size
 		if len(e.waits) > 0 {
-			e.signal(en.key)
+			e.signal(en.key, kindLock)
 		}
 	}
 	clear(pg.entries[len(kept):])

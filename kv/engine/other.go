@@ -11,7 +11,7 @@ var otherSpecs = []Spec{
 	{Name: "pubsub", Arity: -2, run: pubsub},
 	{Name: "watch", Arity: -2, Internal: true, First: 1, Last: -1, Step: 1, run: watch},
 	{Name: "exec", Arity: -2, Write: true, Internal: true},
-	{Name: "hold", Arity: 4, Write: true, Blocking: true, Internal: true, First: 1, Last: 1, Step: 1, run: hold},
+	{Name: "hold", Arity: 4, Write: true, Blocking: true, waits: kindLock, Internal: true, First: 1, Last: 1, Step: 1, run: hold},
 	{Name: "renew", Arity: 4, Write: true, Internal: true, First: 1, Last: 1, Step: 1, run: renewHold},
 	{Name: "unhold", Arity: 3, Write: true, Internal: true, First: 1, Last: 1, Step: 1, run: unhold},
 }

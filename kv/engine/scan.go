@@ -13,9 +13,11 @@ import (
 // scanOptions are what SCAN, HSCAN, SSCAN and ZSCAN are given.
 type scanOptions struct {
 	cursor uint64
-	match  []byte // nil is all
+	some   bool   // only what match matches
+	match  []byte // may be empty, and nil then: nothing but an empty name matches
 	count  int    // elements to look at
-	kind   []byte // of keys; nil is all
+	typed  bool   // only keys of a kind
+	kind   []byte // as match
 }
 
 // scanCursor reads a cursor; if it is none, the error is the reply.
@@ -44,9 +46,9 @@ func (c *call) scanOptions(o *scanOptions, args [][]byte) (ok bool) {
 			}
 			o.count = int(n)
 		case len(args) > 1 && is(args[0], "MATCH"):
-			o.match = args[1]
+			o.some, o.match = true, args[1]
 		case len(args) > 1 && is(args[0], "TYPE") && c.spec.Name == "scan":
-			o.kind = args[1]
+			o.typed, o.kind = true, args[1]
 		default:
 			c.syntaxError()
 			return false
@@ -62,7 +64,7 @@ func (c *call) scanArgs(args [][]byte) (o scanOptions, ok bool) {
 }
 
 func (o *scanOptions) wants(name string) bool {
-	return o.match == nil || Match(o.match, []byte(name))
+	return !o.some || Match(o.match, []byte(name))
 }
 
 // downFrom returns which of n elements are to be looked at: from one below first

@@ -17,6 +17,8 @@ type Spec struct {
 	// only KeysOf knows.
 	First, Last, Step int
 
+	waits kind // what a blocking command waits for under its keys
+
 	run  func(*call)                          // nil for the one that runs others
 	keys func(argv [][]byte) ([][]byte, bool) // where First does not say it
 }

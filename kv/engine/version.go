@@ -19,6 +19,10 @@ func (e *Engine) versionOf(key []byte) uint64 {
 // maxGraves is how many removed keys have their versions remembered.
 const maxGraves = 4096
 
+// maxGrave is the longest key that is remembered, in bytes. Longer ones are
+// forgotten at once: those that are gone must not fill the memory.
+const maxGrave = 512
+
 // graves are the versions of keys that are gone. When there are too many, the
 // oldest is forgotten, and then counts as changed: with all that are unknown it
 // has the version of the last one forgotten.
@@ -49,6 +53,10 @@ func (g *graves) version(key []byte) uint64 {
 }
 
 func (g *graves) put(key string, version uint64) {
+	if len(key) > maxGrave {
+		g.floor = max(g.floor, version)
+		return
+	}
 	g.versions[key] = version
 	if len(g.order) < maxGraves {
 		g.order = append(g.order, grave{key, version})

@@ -27,21 +27,28 @@ type Taken struct {
 	Score      float64
 }
 
-// A queue is who waits for a key, first come first served.
+// A queue is who waits for a kind of value under a key, or for a lock there to be
+// let go: first come, first served.
 type queue struct {
-	key     string
+	awaited
 	waiters list.List // of *Waiter
 	ready   bool      // is in Engine.ready
+}
+
+type awaited struct {
+	key  string
+	kind kind
 }
 
 // Wait has a command wait for which Do has just said that it is blocked.
 func (e *Engine) Wait(w *Waiter) {
 	keys, _ := KeysOf(w.Argv)
 	for _, key := range keys {
-		q := e.waits[string(key)]
+		what := awaited{string(key), Lookup(w.Argv[0]).waits}
+		q := e.waits[what]
 		if q == nil {
-			q = &queue{key: string(key)}
-			e.waits[q.key] = q
+			q = &queue{awaited: what}
+			e.waits[what] = q
 		}
 		w.places = append(w.places, place{q, q.waiters.PushBack(w)})
 	}
@@ -51,16 +58,17 @@ func (e *Engine) Wait(w *Waiter) {
 func (e *Engine) Cancel(w *Waiter) {
 	for _, p := range w.places {
 		p.q.waiters.Remove(p.el)
-		if p.q.waiters.Len() == 0 && e.waits[p.q.key] == p.q {
-			delete(e.waits, p.q.key)
+		if p.q.waiters.Len() == 0 && e.waits[p.q.awaited] == p.q {
+			delete(e.waits, p.q.awaited)
 		}
 	}
 	w.places = nil
 }
 
-// signal says that a key was changed.
-func (e *Engine) signal(key string) {
-	if q := e.waits[key]; q != nil && !q.ready {
+// signal says that a key was changed and now holds a kind of value, or that it is
+// gone, which is for those who wait for a lock.
+func (e *Engine) signal(key string, k kind) {
+	if q := e.waits[awaited{key, k}]; q != nil && !q.ready {
 		q.ready = true
 		e.ready = append(e.ready, q)
 	}
@@ -78,9 +86,8 @@ func (e *Engine) serve() {
 }
 
 // serveQueue serves those who wait for a key, until one has to wait on: then
-// there is nothing left. One that waits for another kind of value than there is
-// is passed over, and so is who waits for a lock that somebody holds, since who
-// holds it may wait behind.
+// there is nothing left. Who waits for a lock that somebody holds is passed over,
+// since who holds it may wait behind.
 func (e *Engine) serveQueue(q *queue) {
 	for el := q.waiters.Front(); el != nil; {
 		w := el.Value.(*Waiter)

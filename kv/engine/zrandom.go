@@ -1,9 +1,6 @@
 package engine
 
-import (
-	"math"
-	"math/rand/v2"
-)
+import "math/rand/v2"
 
 // zrandmember replies with members by chance: count different ones, or -count
 // that may be the same.
@@ -19,7 +16,7 @@ func zrandmember(c *call) {
 			c.syntaxError()
 			return
 		}
-		if count < -math.MaxInt64/2 {
+		if count < -maxSample {
 			c.fail("ERR value is out of range")
 			return
 		}

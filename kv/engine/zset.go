@@ -33,8 +33,8 @@ var sortedSpecs = append(sortedAlgebraSpecs, []Spec{
 	{Name: "zpopmin", Arity: -2, Write: true, First: 1, Last: 1, Step: 1, run: func(c *call) { zpop(c, false) }},
 	{Name: "zpopmax", Arity: -2, Write: true, First: 1, Last: 1, Step: 1, run: func(c *call) { zpop(c, true) }},
 	{Name: "zmpop", Arity: -4, Write: true, keys: numKeys, run: zmpop},
-	{Name: "bzpopmin", Arity: -3, Write: true, Blocking: true, First: 1, Last: -2, Step: 1, run: func(c *call) { blockingZPop(c, false) }},
-	{Name: "bzpopmax", Arity: -3, Write: true, Blocking: true, First: 1, Last: -2, Step: 1, run: func(c *call) { blockingZPop(c, true) }},
+	{Name: "bzpopmin", Arity: -3, Write: true, Blocking: true, waits: kindSorted, First: 1, Last: -2, Step: 1, run: func(c *call) { blockingZPop(c, false) }},
+	{Name: "bzpopmax", Arity: -3, Write: true, Blocking: true, waits: kindSorted, First: 1, Last: -2, Step: 1, run: func(c *call) { blockingZPop(c, true) }},
 }...)
 
 // A change logs what becomes of a sorted set's members, in one effect that begins

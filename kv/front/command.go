@@ -200,13 +200,28 @@ func (c *conn) refuse(text string) {
 func unknownCommand(argv [][]byte) string {
 	var b strings.Builder
 	b.WriteString("ERR unknown command '" + firstBytes(argv[0]) + "', with args beginning with: ")
-	for begin, rest := b.Len(), argv[1:]; len(rest) > 0 && b.Len()-begin < 128; rest = rest[1:] {
-		b.WriteString("'" + firstBytes(rest[0]) + "' ")
+	room := quoted
+	for _, arg := range argv[1:] {
+		if room <= 0 {
+			break
+		}
+		text := beginning(arg, room)
+		b.WriteString("'" + text + "' ")
+		room -= len(text) + len("'' ")
 	}
 	return b.String()
 }
 
-func firstBytes(b []byte) string { return string(b[:min(len(b), 128)]) }
+// quoted is how much of what a client sent an error repeats.
+const quoted = 128
+
+func firstBytes(b []byte) string { return beginning(b, quoted) }
+
+// beginning is b up to n bytes or a zero, where Redis's texts end.
+func beginning(b []byte, n int) string {
+	b, _, _ = bytes.Cut(b[:min(len(b), n)], []byte{0})
+	return string(b)
+}
 
 func looksLikeHTTP(name []byte) bool {
 	return bytes.EqualFold(name, []byte("post")) || bytes.EqualFold(name, []byte("host:"))

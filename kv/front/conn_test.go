@@ -94,7 +94,7 @@ func TestClientThatReadsNothingIsNotReadFrom(t *testing.T) {
 func TestWaitingCommandHoldsUpThoseBehindIt(t *testing.T) {
 	for name, behind := range map[string]int{"few": 1, "more than are read ahead": 4000} {
 		t.Run(name, func(t *testing.T) {
-			store := begun{memory(t), make(chan struct{}, 1)}
+			store := begun{memory(t), t, make(chan struct{}, 1)}
 			s := serve(t, store, Config{})
 			c, other := dial(t, s.Addr()), dial(t, s.Addr())
 			lines := []string{"ECHO a", "BLPOP q 0"}
@@ -119,7 +119,7 @@ func TestWaitingCommandHoldsUpThoseBehindIt(t *testing.T) {
 }
 
 func TestWaitEndsWithItsClientAndTakesNothing(t *testing.T) {
-	store := begun{memory(t), make(chan struct{}, 1)}
+	store := begun{memory(t), t, make(chan struct{}, 1)}
 	s := serve(t, store, Config{})
 	c := dial(t, s.Addr())
 	c.send("BLPOP q 0", "SET behind 1")
@@ -149,7 +149,7 @@ func TestRepliesComeToClientThatHasEndedItsSide(t *testing.T) {
 }
 
 func TestEndOfRunClosesClientsWhateverTheyDo(t *testing.T) {
-	store := begun{memory(t), make(chan struct{}, 1)}
+	store := begun{memory(t), t, make(chan struct{}, 1)}
 	s, stop := serveUntil(t, store, Config{})
 	idle, waiting, listening := dial(t, s.Addr()), dial(t, s.Addr()), dial(t, s.Addr())
 	idle.send("PING")

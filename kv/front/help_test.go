@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -210,17 +211,27 @@ func stores(t testing.TB) map[string]kv.Store {
 	return map[string]kv.Store{"memory": memory(t), "plain": plain{memory(t)}, "shuffled": s}
 }
 
-// begun tells of each blocking command when it waits.
+// begun tells of each blocking command when it waits, and sees whether its
+// arguments are left alone meanwhile.
 type begun struct {
 	*kv.Memory
+	t testing.TB
 	c chan struct{}
 }
 
 func (b begun) Start(ctx context.Context, argv [][]byte, done func([]byte, error)) {
-	b.Memory.Start(ctx, argv, done)
-	if engine.Lookup(argv[0]).Blocking {
-		b.c <- struct{}{}
+	if !engine.Lookup(argv[0]).Blocking {
+		b.Memory.Start(ctx, argv, done)
+		return
 	}
+	before := string(bytes.Join(argv, nil))
+	b.Memory.Start(ctx, argv, func(reply []byte, err error) {
+		if now := string(bytes.Join(argv, nil)); now != before {
+			b.t.Errorf("arguments %q have become %q", before, now)
+		}
+		done(reply, err)
+	})
+	b.c <- struct{}{}
 }
 
 // realRedis starts a redis-server for the test, which is skipped without one.
@@ -277,4 +288,25 @@ type deaf struct {
 
 func (d deaf) Subscribe(context.Context, string, func(kv.Message)) (func(), error) {
 	return nil, d.err
+}
+
+// early is a store on which a message comes while its subscription is begun.
+type early struct{ *kv.Memory }
+
+func (e early) NewSubscriber() kv.Subscriber { return hasty{e.Memory.NewSubscriber(), e.Memory} }
+
+type hasty struct {
+	kv.Subscriber
+	store *kv.Memory
+}
+
+func (h hasty) Subscribe(ctx context.Context, channel string, f func(kv.Message)) (func(), error) {
+	handled := make(chan struct{})
+	once := sync.OnceFunc(func() { close(handled) })
+	stop, err := h.Subscriber.Subscribe(ctx, channel, func(m kv.Message) { f(m); once() })
+	if err == nil {
+		_, err = h.store.Publish(ctx, channel, "early")
+		<-handled
+	}
+	return stop, err
 }

@@ -65,6 +65,17 @@ func TestMessagesComeBetweenTheConfirmations(t *testing.T) {
 	}
 }
 
+func TestNoMessageComesBeforeTheConfirmation(t *testing.T) {
+	store := early{memory(t)}
+	c := dial(t, serve(t, store, Config{}).Addr())
+	c.send("SUBSCRIBE a")
+	c.want("*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n")
+	if _, err := store.Publish(t.Context(), "a", "x"); err != nil {
+		t.Fatal(err)
+	}
+	c.want(message("a", "x"))
+}
+
 func TestPatternsAndChannelsEachGetTheMessage(t *testing.T) {
 	store := memory(t)
 	c := dial(t, serve(t, store, Config{}).Addr())
@@ -115,7 +126,7 @@ func TestClientThatReadsNoMessagesIsClosedAndHoldsUpNobody(t *testing.T) {
 }
 
 func TestMessagesReachClientThatWaits(t *testing.T) {
-	store := begun{memory(t), make(chan struct{}, 1)}
+	store := begun{memory(t), t, make(chan struct{}, 1)}
 	c := dial(t, serve(t, store, Config{}).Addr())
 	c.send("HELLO 3")
 	c.reply()

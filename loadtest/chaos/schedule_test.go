@@ -98,3 +98,33 @@ func TestFaultsAreNamedBySortVerbOrRole(t *testing.T) {
 		})
 	}
 }
+
+// The leader is one of the NATS servers: it is hit only when somebody asks for
+// it, and never while a majority would be lost.
+func TestLeaderIsHitOnlyByName(t *testing.T) {
+	for _, names := range [][]string{nil, {"kill"}, {"nats"}} {
+		sorts, err := ParseFaults(names, false)
+		if err != nil || slices.Contains(sorts, killLeader) {
+			t.Errorf("ParseFaults(%q) = %q, %v", names, sorts, err)
+		}
+	}
+	sorts, err := ParseFaults([]string{"kill-worker", killLeader}, false)
+	if err != nil || !slices.Equal(sorts, []string{"kill-worker", killLeader}) {
+		t.Fatalf("ParseFaults = %q, %v", sorts, err)
+	}
+	hit := 0
+	for _, f := range plan(7, time.Minute, sorts, fullCluster) {
+		if f.Sort == killLeader {
+			hit++
+		}
+	}
+	if hit == 0 {
+		t.Error("the leader is never hit")
+	}
+	if faults := plan(7, time.Minute, []string{killLeader}, system{"nats": 1}); len(faults) > 0 {
+		t.Errorf("the only NATS server is hit: %v", faults)
+	}
+	if NeedLinks(sorts) || !NeedLinks([]string{"cut-edge"}) {
+		t.Error("links are for cutting and stalling")
+	}
+}

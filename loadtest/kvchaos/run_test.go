@@ -47,6 +47,7 @@ func config(addr string) Config {
 }
 
 func TestRealRedisPasses(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -65,6 +66,7 @@ func TestRealRedisPasses(t *testing.T) {
 // A server that lost what it had acknowledged is found out: somebody flushes it
 // behind our back.
 func TestForgetfulServerIsFoundOut(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

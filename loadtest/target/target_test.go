@@ -2,6 +2,7 @@ package target
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -80,5 +81,16 @@ func TestClientsMustFitIntoTheFileLimit(t *testing.T) {
 	}
 	if err := RoomForClients(1 << 40); err == nil {
 		t.Error("a trillion clients fit")
+	}
+}
+
+func TestMissingRedisIsExplained(t *testing.T) {
+	_, err := SpawnRedis(t.Context(), "no-such-redis-server", nil)
+	if !errors.Is(err, ErrNoRedis) {
+		t.Errorf("SpawnRedis() = %v", err)
+	}
+	path := script(t, "echo bad option\nexit 1\n")
+	if _, err := SpawnRedis(t.Context(), path, nil); err == nil || !strings.Contains(err.Error(), "bad option") {
+		t.Errorf("SpawnRedis() = %v, want its last words", err)
 	}
 }

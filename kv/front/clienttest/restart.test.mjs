@@ -42,7 +42,11 @@ async function viaNodeRedis() {
     publish: (channel, text) => client.publish(channel, text),
     push: (queue, element) => client.lPush(queue, element),
     // It sends no command twice by itself, as ioredis does.
-    pop: async (queue) => (await client.brPop(queue, 0).catch(() => client.brPop(queue, 0))).element,
+    pop: async (queue) => {
+      const pop = () => client.brPop(queue, 0);
+      const back = new Promise((resolve) => client.once("ready", resolve));
+      return (await pop().catch(() => back.then(pop))).element;
+    },
     end: () => client.destroy(),
   };
 }

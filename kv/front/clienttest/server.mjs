@@ -24,45 +24,49 @@ export async function startServer({ password = "" } = {}) {
   if (process.env.REDIS_URL) return { url: process.env.REDIS_URL, stop: async () => {} };
   const port = await freePort();
   const url = `redis://${password && `:${password}@`}127.0.0.1:${port}`;
-  if (process.env.REDIS_SERVER) return startRedis(process.env.REDIS_SERVER, port, password, url);
-  const roomd = await Server.start({ flags: ["-redis", `127.0.0.1:${port}`, "-redis-password", password] });
+  const binary = process.env.REDIS_SERVER;
+  const server = binary
+    ? await RedisServer.start(binary, port, password, url)
+    : await Server.start({ flags: ["-redis", `127.0.0.1:${port}`, "-redis-password", password] });
+  // A test that fails while the server restarts must not leave one behind.
+  let last = Promise.resolve();
+  const inTurn = (step) => (last = last.catch(() => {}).then(step));
   return {
     url,
-    stop: () => roomd.remove(),
-    async restart() {
-      await roomd.kill("SIGKILL");
-      await roomd.run();
-    },
+    stop: () => inTurn(() => server.remove()),
+    restart: () => inTurn(async () => {
+      await server.kill("SIGKILL");
+      await server.run();
+    }),
   };
 }
 
-async function startRedis(binary, port, password, url) {
-  const dir = mkdtempSync(join(tmpdir(), "roomd-test-"));
-  const args = ["--port", port, "--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--requirepass", password];
-  let child;
-  process.once("exit", () => child?.kill("SIGKILL"));
-  const run = async () => {
-    child = spawn(binary, args, { stdio: "ignore" });
-    const probe = new Redis(url, { retryStrategy: () => 50, maxRetriesPerRequest: null });
-    probe.on("error", () => {}); // until it listens
-    await probe.ping();
-    await probe.quit();
-  };
-  const kill = async () => {
-    const exited = once(child, "exit");
-    child.kill("SIGKILL");
+/** A real redis-server that writes through to its disk, with the methods of Server. */
+class RedisServer {
+  static async start(binary, port, password, url) {
+    const server = new RedisServer();
+    server.dir = mkdtempSync(join(tmpdir(), "roomd-test-"));
+    process.once("exit", () => server.process?.kill("SIGKILL"));
+    server.run = async () => {
+      const args = ["--port", port, "--dir", server.dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--requirepass", password];
+      server.process = spawn(binary, args, { stdio: "ignore" });
+      const probe = new Redis(url, { retryStrategy: () => 50, maxRetriesPerRequest: null });
+      probe.on("error", () => {}); // until it listens
+      await probe.ping();
+      await probe.quit();
+    };
+    await server.run();
+    return server;
+  }
+
+  async kill(signal) {
+    const exited = once(this.process, "exit");
+    this.process.kill(signal);
     await exited;
-  };
-  await run();
-  return {
-    url,
-    async stop() {
-      await kill();
-      rmSync(dir, { recursive: true, force: true });
-    },
-    async restart() {
-      await kill();
-      await run();
-    },
-  };
+  }
+
+  async remove() {
+    await this.kill("SIGKILL");
+    rmSync(this.dir, { recursive: true, force: true });
+  }
 }
