@@ -519,7 +519,11 @@ func (l *link) lost() {
 // finish ends everything when the link closes.
 func (l *link) finish() {
 	for _, c := range l.calls {
-		l.end(c, nil, bus.Errorf(bus.Unavailable, "store is closed"))
+		if c.sent {
+			l.end(c, nil, bus.Errorf(bus.Timeout, "store is closed, and nobody knows whether it happened"))
+		} else {
+			l.end(c, nil, bus.Errorf(bus.Unavailable, "store is closed"))
+		}
 	}
 	if l.sub != nil {
 		_ = l.sub.Unsubscribe() // fails only if the connection is closed

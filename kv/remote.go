@@ -313,16 +313,16 @@ func (s *remote) hear(name string, pattern bool) error {
 
 func (s *remote) unhear(name string, pattern bool) {
 	what := listened{false, name}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if pattern {
 		if _, patterns := s.d.counts(); len(patterns) > 0 {
 			return
 		}
 		what = allNews
 	}
-	s.mu.Lock()
 	sub := s.heard[what]
 	delete(s.heard, what)
-	s.mu.Unlock()
 	if sub != nil {
 		_ = sub.Unsubscribe() // fails only if the connection is closed
 	}

@@ -42,6 +42,7 @@ type Shard struct {
 	outs      []outgoing
 	turn      uint64   // +1 with each Answers, 1 for the first
 	runs      bool     // a command was run since
+	writes    bool     // and one that might have changed something
 	waits     int      // commands that wait
 	spare     [][]byte // buffers for outs
 	scratch   []byte
@@ -143,7 +144,8 @@ func (s *Shard) run(c *session, o *op) {
 		s.say(c, n, k.item(), k.reply)
 		return
 	}
-	s.runs = true
+	spec := engine.Lookup(o.argv[0])
+	s.runs, s.writes = true, s.writes || spec != nil && spec.Write
 	before := len(s.engine.Effects())
 	told := s.told
 	reply, blocked := s.engine.Do(s.now, o.argv, s.scratch[:0])
@@ -407,9 +409,10 @@ func (s *Shard) Answers(publish func(subject string, b []byte)) {
 	clear(s.outs)
 	s.outs = s.outs[:0]
 	s.turn++
-	s.runs = false
+	s.runs, s.writes = false, false
 }
 
-// Runs reports whether a command was run since Answers. One that changes nothing
-// has an answer that counts only while the owner has not been replaced.
-func (s *Shard) Runs() bool { return s.runs }
+// Ran reports whether a command was run since Answers, and whether one could
+// have changed something. If nothing was changed, their answers count only while
+// the owner has not been replaced.
+func (s *Shard) Ran() (any, writes bool) { return s.runs, s.writes }

@@ -156,7 +156,7 @@ type PubSub interface {
 	// NumSub returns how many subscriptions each of the channels has, patterns
 	// not counted.
 	NumSub(ctx context.Context, channels ...string) ([]int, error)
-	// NumPat returns how many subscriptions to patterns there are.
+	// NumPat returns how many patterns have subscriptions.
 	NumPat(ctx context.Context) (int, error)
 }
 

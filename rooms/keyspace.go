@@ -130,9 +130,10 @@ func (r *Room) workKeys(b *batch) (waits bool) {
 	return false
 }
 
-// ownedFor bounds how old an answer can be that changes nothing: an owner that
-// was replaced does not know it before it writes to its log. So it writes an
-// empty entry if it has written none for so long.
+// ownedFor bounds how old what was read can be: an owner that was replaced does
+// not know it before it writes to its log. So it writes an empty entry if it has
+// written none for so long, and always before it says that something could not
+// be changed, or was just so already.
 const ownedFor = 100 * time.Millisecond
 
 // makeKeysEntry makes the turn's entry, if anything has changed. Until the log
@@ -143,12 +144,13 @@ func (r *Room) makeKeysEntry() bool {
 	b = bus.AppendString(b, r.key)
 	b = bus.AppendUint(bus.AppendUint(b, r.epoch), k.shard.Number()+1)
 	b, changed := k.shard.AppendEntry(append(b, 0))
+	any, writes := k.shard.Ran()
 	switch {
 	case changed:
 		l.entry, l.size = b, max(len(b), l.size-l.size/8)
 		k.changed = r.turn.now
 		k.logged += len(b)
-	case k.shard.Runs() && r.turn.now > k.owned+int64(ownedFor):
+	case writes || any && r.turn.now > k.owned+int64(ownedFor):
 		l.entry = []byte{}
 	default:
 		return false

@@ -120,7 +120,7 @@ func scan(c *call) {
 }
 
 func (o *scanOptions) wantsKind(k kind) bool {
-	return o.kind == nil || is(o.kind, upperNames[k])
+	return !o.typed || is(o.kind, upperNames[k])
 }
 
 var upperNames = [kinds]string{
