@@ -106,8 +106,15 @@ func OpenShards(conn *bus.Conn, cfg Config, shards int) Store {
 		s.running.Go(links.blocks.run)
 	}
 	s.running.Go(s.deliverNews)
+	if shards > 1 {
+		return inTurn{s}
+	}
 	return s
 }
+
+// inTurn is a store without Start: with several shards commands may overtake one
+// another.
+type inTurn struct{ Store }
 
 // newsQueue is how many messages may wait to be given to the subscribers' own
 // queues, which takes microseconds.
@@ -219,8 +226,7 @@ func (s *remote) giveBack(r route, name, reply []byte) (ok bool) {
 }
 
 // Start runs a command as Do does and returns at once. Commands of one caller
-// are applied in the order of his calls, blocking ones and those for several
-// shards apart. done is called once, and must not block; argv may be used again
+// are applied in the order of his calls, blocking ones apart. done is called once, and must not block; argv may be used again
 // when Start returns.
 func (s *remote) Start(ctx context.Context, argv [][]byte, done func(reply []byte, err error)) {
 	err := s.checkSizes(argv)

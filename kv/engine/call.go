@@ -134,10 +134,24 @@ func (c *call) integer(b []byte) (n int64, ok bool) {
 
 // float reads an argument; if it is no number, the error is the reply.
 func (c *call) float(b []byte) (f float64, ok bool) {
-	f, err := resp.ParseFloat(string(b))
-	if err != nil {
+	if f, ok = parseFloat(b); !ok {
 		c.notFloat()
+	}
+	return f, ok
+}
+
+// parseFloat reads a number that a float64 can hold, as Redis does: nothing else
+// is taken for zero, or for infinite.
+func parseFloat(b []byte) (f float64, ok bool) {
+	f, err := resp.ParseFloat(string(b))
+	switch {
+	case err != nil:
 		return 0, false
+	case math.IsInf(f, 0):
+		return f, bytes.ContainsAny(b, "iI") // it says inf
+	case f == 0:
+		digits, _, _ := bytes.Cut(bytes.ToLower(b), []byte("e"))
+		return f, bytes.ContainsAny(b, "xX") || !bytes.ContainsAny(digits, "123456789")
 	}
 	return f, true
 }

@@ -51,6 +51,6 @@ func longDouble(s []byte) (*big.Float, bool) {
 	if math.IsInf(near, 0) {
 		return f.SetInf(near < 0), true
 	}
-	_, _, err = f.Parse(string(s), 10)
+	_, _, err = f.Parse(string(s), 0) // which takes hexadecimals
 	return f, err == nil
 }

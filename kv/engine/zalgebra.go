@@ -149,8 +149,8 @@ func (q *zcombination) parse(c *call, args [][]byte, scores, store bool) (ok boo
 		switch arg := args[0]; {
 		case scores && is(arg, "WEIGHTS") && len(args) > len(q.sources):
 			for i := range q.sources {
-				weight, err := resp.ParseFloat(string(args[1+i]))
-				if err != nil {
+				weight, ok := parseFloat(args[1+i])
+				if !ok {
 					c.fail("ERR weight value is not a float")
 					return false
 				}

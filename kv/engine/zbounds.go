@@ -17,14 +17,14 @@ type scoreBound struct {
 }
 
 // parseScoreBound reads a number with an opening bracket before it if it is itself
-// outside. As in Redis, no digits at all are zero.
+// outside. As in Redis, nothing at all is zero, and blanks may come first.
 func parseScoreBound(arg []byte) (b scoreBound, ok bool) {
 	text, open := strings.CutPrefix(string(arg), "(")
 	b.open = open
 	if text == "" {
 		return b, true
 	}
-	score, err := resp.ParseFloat(text)
+	score, err := resp.ParseFloat(strings.TrimLeft(text, " \t\n\v\f\r"))
 	b.score = score
 	return b, err == nil
 }

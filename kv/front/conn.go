@@ -237,6 +237,9 @@ type output struct {
 	stalled     bool // the reader reads though it has bytes of commands that were held up
 	interrupted bool // it has been woken for those
 
+	subscribing bool           // a subscription is being made
+	early       []earlyMessage // what has come meanwhile
+
 	writers  sync.WaitGroup // goroutines of send and of blocking commands
 	sendFunc func()
 	try      writeTry

@@ -67,15 +67,24 @@ func (c *conn) begins(b []byte, kind topics, names [][]byte) []byte {
 		sn := of[string(name)]
 		if sn == nil {
 			sn = &subscription{by: c.subs.sub, patterned: kind.patterned}
+			c.mu.Lock()
+			c.subscribing = true // what comes before the confirmation goes out behind it
+			c.mu.Unlock()
 			stop, err := kind.subscribe(c.subs.sub, c.ctx, string(name), func(m kv.Message) { c.message(sn, m) })
 			if err != nil {
 				c.answer(appendFailure(b, err), resp.Plain)
+				c.mu.Lock()
+				c.letGo()
+				c.mu.Unlock()
 				continue
 			}
 			sn.stop = stop
 			of[string(name)] = sn
 		}
-		c.confirm(b, kind.began, name, func() { sn.confirmed = true })
+		c.confirm(b, kind.began, name, func() {
+			sn.confirmed = true
+			c.letGo()
+		})
 	}
 	return b
 }
@@ -123,12 +132,43 @@ func (c *conn) confirm(b []byte, word string, name []byte, then func()) {
 	then()
 }
 
-// message has what was published sent. Before the confirmation nobody could
-// know that there is a subscription, so nothing is missed then. It is called by
-// the subscriber's goroutine, and never waits.
+// An earlyMessage came while a subscription was being made.
+type earlyMessage struct {
+	to *subscription
+	m  kv.Message
+}
+
+// maxEarly is how many messages may come in that time.
+const maxEarly = 65536
+
+// letGo sends what came early; c.mu is held.
+func (c *conn) letGo() {
+	early := c.early
+	c.subscribing, c.early = false, nil
+	for _, h := range early {
+		c.push(h.to, h.m)
+	}
+}
+
+// message has what was published sent. It is called by the subscriber's
+// goroutine, and never waits.
 func (c *conn) message(sn *subscription, m kv.Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	switch {
+	case c.dead:
+	case c.subscribing && len(c.early) >= maxEarly:
+		c.s.counts.slow.Add(1)
+		c.failLocked()
+	case c.subscribing:
+		c.early = append(c.early, earlyMessage{sn, m})
+	default:
+		c.push(sn, m)
+	}
+}
+
+// push is message for what is not held up; c.mu is held.
+func (c *conn) push(sn *subscription, m kv.Message) {
 	if !sn.confirmed || c.dead {
 		return
 	}

@@ -116,14 +116,22 @@ func parseElems(v Value, b []byte, n int64, depth int) (_ Value, rest []byte, er
 	return v, b, nil
 }
 
-// ParseFloat reads a number as Redis takes it: no blanks, no hexadecimals, inf
-// and infinity in any case.
+// ParseFloat reads a number as Redis takes it: no blanks, hexadecimals too, inf
+// and infinity in any case. What is too large is infinite.
 func ParseFloat(s string) (float64, error) {
+	hex, power := false, false
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '_', c == 'x', c == 'X', c == 'p', c == 'P':
+		switch s[i] {
+		case '_':
 			return 0, ErrMalformed
+		case 'x', 'X':
+			hex = true
+		case 'p', 'P':
+			power = true
 		}
+	}
+	if hex && !power {
+		s += "p0"
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil && !(errors.Is(err, strconv.ErrRange) && f != 0) || math.IsNaN(f) {
