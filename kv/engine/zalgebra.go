@@ -4,8 +4,6 @@ import (
 	"iter"
 	"math"
 	"slices"
-
-	"roomd/kv/resp"
 )
 
 // What combines sorted sets. Sets count as sorted sets whose scores are 1.

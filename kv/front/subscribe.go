@@ -146,7 +146,7 @@ func (c *conn) letGo() {
 	early := c.early
 	c.subscribing, c.early = false, nil
 	for _, h := range early {
-		c.push(h.to, h.m)
+		c.pass(h.to, h.m)
 	}
 }
 
@@ -163,12 +163,12 @@ func (c *conn) message(sn *subscription, m kv.Message) {
 	case c.subscribing:
 		c.early = append(c.early, earlyMessage{sn, m})
 	default:
-		c.push(sn, m)
+		c.pass(sn, m)
 	}
 }
 
-// push is message for what is not held up; c.mu is held.
-func (c *conn) push(sn *subscription, m kv.Message) {
+// pass is message for what is not held up; c.mu is held.
+func (c *conn) pass(sn *subscription, m kv.Message) {
 	if !sn.confirmed || c.dead {
 		return
 	}
