@@ -65,7 +65,7 @@ func TestMessagesComeBetweenTheConfirmations(t *testing.T) {
 	}
 }
 
-func TestNoMessageComesBeforeTheConfirmation(t *testing.T) {
+func TestMessageBeforeTheConfirmationComesBehindIt(t *testing.T) {
 	store := early{memory(t)}
 	c := dial(t, serve(t, store, Config{}).Addr())
 	c.send("SUBSCRIBE a")
@@ -73,7 +73,7 @@ func TestNoMessageComesBeforeTheConfirmation(t *testing.T) {
 	if _, err := store.Publish(t.Context(), "a", "x"); err != nil {
 		t.Fatal(err)
 	}
-	c.want(message("a", "x"))
+	c.want(message("a", "early"), message("a", "x"))
 }
 
 func TestPatternsAndChannelsEachGetTheMessage(t *testing.T) {
