@@ -20,7 +20,7 @@ vet:
 lint:
 	go run $(STATICCHECK) ./...
 
-unit:
+unit: setup
 	go test -race -timeout 8m ./...
 
 # The same edge on the poller that other systems than Linux use.
@@ -53,13 +53,16 @@ kv/front/clienttest/node_modules: kv/front/clienttest/package.json kv/front/clie
 	cd kv/front/clienttest && npm ci --no-audit --no-fund
 	@touch $@
 
-# A browser, from the system's packages if there is none yet.
+# A browser and a real Redis, which says what is right, from the system's
+# packages if there are none yet. Tests start their own servers, so it does not
+# matter whether one of the system's runs.
 setup:
-	@if [ -n "$(CHROMIUM)" ]; then exit 0; fi; \
-	if ! command -v apt-get >/dev/null; then echo "no Chromium found: install it, or set CHROMIUM=/path/to/it"; exit 1; fi; \
-	echo "no Chromium found: installing it"; \
+	@missing="$(if $(CHROMIUM),,chromium) $(if $(shell command -v redis-server),,redis-server)"; \
+	if [ -z "$${missing# }" ]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then echo "not found: $$missing: install it (for Chromium, or set CHROMIUM=/path/to/it)"; exit 1; fi; \
+	echo "not found: $$missing: installing it"; \
 	sudo=$$(test "$$(id -u)" = 0 || echo sudo); \
-	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy chromium
+	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy $$missing
 
 # Every fuzz target for FUZZTIME each.
 fuzz:

@@ -109,7 +109,7 @@ func newGenerator(seed uint64) *generator {
 // order, by chance, or about time.
 var loose = map[string]bool{
 	"KEYS": true, "HKEYS": true, "HVALS": true, "SPOP": true, "SRANDMEMBER": true, "ZRANDMEMBER": true, "RANDOMKEY": true, "TIME": true,
-	"SCAN": true, "HSCAN": true, "SSCAN": true, "ZSCAN": true, "TTL": true, "PTTL": true, "EXPIRETIME": true, "PEXPIRETIME": true, "AWAIT": true,
+	"SCAN": true, "HSCAN": true, "SSCAN": true, "ZSCAN": true, "TTL": true, "PTTL": true, "EXPIRETIME": true, "PEXPIRETIME": true, "AWAIT": true, "DBSIZE": true,
 }
 
 // next returns a command, or the steps of a transaction.

@@ -38,21 +38,23 @@ type link struct {
 	closing bool
 
 	// What follows belongs to run.
-	inbox   string
-	sub     *bus.Subscription
-	session uint64
-	greeted bool             // the shard has the session
-	last    uint64           // number given
-	calls   map[uint64]*call // numbered, without an answer
-	fresh   []*call          // of them, those to be sent for the first time
-	floor   uint64           // numbers up to this have their answer
-	done    []uint64         // those above that have too, and the shard was not told
-	listens map[listened]*call
-	tenure  uint64
-	heard   time.Time // last answer; or when the wait for one began
-	sent    time.Time // last request
-	opening bool
-	body    []byte
+	inbox     string
+	sub       *bus.Subscription
+	session   uint64
+	greeted   bool             // the shard has the session
+	last      uint64           // number given
+	calls     map[uint64]*call // numbered, without an answer
+	fresh     []*call          // of them, those to be sent for the first time
+	floor     uint64           // numbers up to this have their answer
+	done      []uint64         // those above that have too, and the shard was not told
+	listens   map[listened]*call
+	tenure    uint64
+	heard     time.Time // last answer; or when the wait for one began
+	sent      time.Time // last request
+	opening   bool
+	forgotten bool    // the shard has just said so
+	withheld  []*call // not asked again before it is known who the owner is
+	body      []byte
 }
 
 // A call is something asked of a shard.
@@ -61,6 +63,7 @@ type call struct {
 	body   []byte // of the op, without its number
 	number uint64
 	until  time.Time // zero: for ever
+	first  time.Time // sent in this session
 	state  callState
 	sent   bool
 	once   bool     // it must not be asked of two owners: it has published
@@ -98,6 +101,7 @@ const (
 	cancelFor   = 5 * time.Second
 	reopenEvery = 50 * time.Millisecond
 	requestLife = 5 * time.Second // after that nobody runs it
+	forgetAfter = time.Minute     // less than it takes a shard to forget a session that is silent
 )
 
 func newLink(conn *bus.Conn, shard int, blocks bool) *link {
@@ -310,7 +314,9 @@ func (l *link) appendCall(b []byte, c *call) []byte {
 	case over:
 		return b
 	}
-	c.sent = true
+	if !c.sent {
+		c.sent, c.first = true, time.Now()
+	}
 	return append(appendNumber(b, c.op, c.number), c.body...)
 }
 
@@ -345,19 +351,23 @@ func (l *link) settled() uint64 {
 // again asks everything again that has no answer, in order: the owner has
 // changed, or may not have heard it.
 func (l *link) again() {
-	l.fresh = l.fresh[:0]
+	l.fresh, l.withheld = l.fresh[:0], nil
 	l.heard = time.Now()
 	for _, n := range slices.Sorted(maps.Keys(l.calls)) {
 		c := l.calls[n]
 		c.parts = nil
-		l.fresh = append(l.fresh, c)
+		if c.once && c.sent {
+			l.withheld = append(l.withheld, c)
+		} else {
+			l.fresh = append(l.fresh, c)
+		}
 	}
 	for _, c := range l.listens {
 		if c.state == over {
 			l.body = append(appendNumber(l.body, opListen, 0), c.body...)
 		}
 	}
-	if len(l.fresh) == 0 && len(l.body) == 0 && len(l.listens) > 0 {
+	if len(l.fresh)+len(l.body) == 0 && len(l.listens)+len(l.withheld) > 0 {
 		l.request()
 	}
 }
@@ -396,124 +406,6 @@ func (l *link) ensureOpen(ctx context.Context) error {
 		}
 	}
 	return err
-}
-
-// receive takes an answer.
-func (l *link) receive(m *bus.Msg) {
-	if m.Subject != l.inbox {
-		return // of a session before this one
-	}
-	if bus.NoResponders(m) {
-		l.heard = time.Now().Add(-2 * silentFor) // have it opened now
-		return
-	}
-	// An owner that was replaced and does not know it yet may answer too (R2).
-	current := func(tenure uint64) bool { return tenure>>20 >= l.tenure>>20 }
-	tenure, ok := parseAnswer(m.Data, current, l.take)
-	if !ok {
-		return
-	}
-	l.heard = time.Now()
-	if tenure != l.tenure {
-		if l.tenure != 0 {
-			l.moved(tenure>>20 != l.tenure>>20)
-		}
-		l.tenure = tenure
-	}
-}
-
-// moved asks another owner, or one that has given us up.
-func (l *link) moved(owner bool) {
-	for _, c := range l.calls {
-		if owner && c.once && c.sent {
-			l.end(c, nil, bus.Errorf(bus.Timeout, "nobody knows whether it was published"))
-		}
-	}
-	l.again()
-}
-
-func (l *link) take(it item) {
-	l.greeted = true
-	if it.number == 0 {
-		switch it.kind {
-		case itemUnknown:
-			l.lost()
-		case itemFull:
-			l.greeted = false
-			for _, c := range l.calls {
-				l.end(c, nil, bus.Errorf(bus.Overloaded, "too many stores use kv"))
-			}
-		}
-		return
-	}
-	c := l.calls[it.number]
-	if c == nil {
-		if it.kind == itemHanded { // to somebody who has gone
-			l.body = appendNumber(l.body, opDecline, it.number)
-		}
-		return
-	}
-	switch it.kind {
-	case itemPart:
-		c.parts = append(c.parts, it.reply...)
-	case itemReply:
-		l.end(c, c.whole(it.reply), nil)
-	case itemHanded:
-		switch {
-		case c.vain:
-			l.body = appendNumber(l.body, opDecline, c.number)
-			l.end(c, nullReply, nil)
-		case c.state != confirming:
-			c.state, c.reply = confirming, c.whole(it.reply)
-			l.fresh = append(l.fresh, c)
-		}
-	case itemConfirmed:
-		l.end(c, c.reply, nil)
-	case itemWithdrawn:
-		l.withdrawn(c)
-	}
-}
-
-func (c *call) whole(reply []byte) []byte {
-	if c.parts == nil {
-		return reply
-	}
-	whole := append(c.parts, reply...)
-	c.parts = nil
-	return whole
-}
-
-// withdrawn has a call wait anew whose element was given back, as we were not
-// heard for a while.
-func (l *link) withdrawn(c *call) {
-	if c.state == cancelling || !c.until.IsZero() {
-		l.end(c, nullReply, nil)
-		return
-	}
-	delete(l.calls, c.number)
-	l.done = append(l.done, c.number)
-	l.last++
-	c.number, c.state, c.reply, c.sent = l.last, asking, nil, false
-	l.calls[c.number] = c
-	l.fresh = append(l.fresh, c)
-}
-
-// lost begins another session: the shard has forgotten this one. What was asked
-// in it may have happened.
-func (l *link) lost() {
-	for _, c := range l.calls {
-		if c.sent && c.op == opRun && !l.blocks {
-			l.end(c, nil, bus.Errorf(bus.Timeout, "nobody knows whether it happened"))
-		}
-	}
-	for _, c := range l.calls {
-		if c.state == confirming { // it was given back when we were forgotten
-			c.state, c.reply = asking, nil
-		}
-		c.sent = false
-	}
-	l.begin()
-	l.again()
 }
 
 // finish ends everything when the link closes.

@@ -127,7 +127,7 @@ func (c *call) manyPop(first, second string) (keys [][]byte, isFirst bool, count
 	keys, rest := c.argv[2:2+n], c.argv[2+n:]
 	isFirst = is(rest[0], first)
 	switch {
-	case !isFirst && !is(rest[0], second), len(rest) > 1 && (len(rest) != 3 || !is(rest[1], "COUNT")):
+	case !isFirst && !is(rest[0], second), len(rest) == 2, len(rest) > 2 && !is(rest[1], "COUNT"):
 		c.syntaxError()
 		return nil, false, 0, false
 	case len(rest) == 1:
@@ -135,6 +135,10 @@ func (c *call) manyPop(first, second string) (keys [][]byte, isFirst bool, count
 	}
 	if count, ok = parseInt(rest[2]); !ok || count <= 0 {
 		c.fail("ERR count should be greater than 0")
+		return nil, false, 0, false
+	}
+	if len(rest) > 3 {
+		c.syntaxError()
 		return nil, false, 0, false
 	}
 	return keys, isFirst, count, true

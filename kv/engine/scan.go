@@ -22,7 +22,10 @@ type scanOptions struct {
 
 // scanCursor reads a cursor; if it is none, the error is the reply.
 func (c *call) scanCursor(o *scanOptions, arg []byte) (ok bool) {
-	cursor, err := strconv.ParseUint(string(arg), 10, 64)
+	cursor, err := uint64(0), error(nil)
+	if len(arg) > 0 { // nothing is the beginning, too
+		cursor, err = strconv.ParseUint(string(arg), 10, 64)
+	}
 	if err != nil {
 		c.fail("ERR invalid cursor")
 		return false

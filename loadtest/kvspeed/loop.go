@@ -84,16 +84,13 @@ func (l *loop) close() error {
 
 // run loads the server for warmup and length, and then waits for what is due.
 func (l *loop) run(ctx context.Context, warmup, length time.Duration) error {
+	if err := l.begin(ctx); err != nil {
+		return err
+	}
 	l.from = l.now() + int64(warmup)
 	l.to = l.from + int64(length)
 	for _, c := range l.conns {
-		if c.begin != nil {
-			c.out = c.begin(c.out)
-		}
 		if c.next == nil {
-			if err := c.flush(); err != nil {
-				return err
-			}
 			continue
 		}
 		if err := l.fill(c, l.now()); err != nil {
@@ -114,6 +111,29 @@ func (l *loop) run(ctx context.Context, warmup, length time.Duration) error {
 	}
 	if l.due() > 0 {
 		return fmt.Errorf("%d answers are missing %v after the end", l.due(), drainWithin)
+	}
+	return nil
+}
+
+// begin sends the commands that come first, and waits for their answers: whoever
+// subscribes does before anybody publishes.
+func (l *loop) begin(ctx context.Context) error {
+	for _, c := range l.conns {
+		if c.begin == nil {
+			continue
+		}
+		c.out = c.begin(c.out)
+		if err := c.flush(); err != nil {
+			return err
+		}
+		for !c.begun {
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			if err := l.turn(l.now()); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
