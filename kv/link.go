@@ -98,7 +98,7 @@ const (
 	aliveEvery  = 500 * time.Millisecond // while something waits, the shard hears of us
 	silentFor   = time.Second            // the shard is looked for
 	openFor     = 3 * time.Second
-	cancelFor   = 5 * time.Second
+	cancelFor   = 2 * time.Second // that the end of a wait may take
 	reopenEvery = 50 * time.Millisecond
 	requestLife = 5 * time.Second // after that nobody runs it
 	forgetAfter = time.Minute     // less than it takes a shard to forget a session that is silent
@@ -376,9 +376,12 @@ func (l *link) again() {
 func (l *link) look(now time.Time) {
 	for _, c := range l.calls {
 		if !c.until.IsZero() && now.After(c.until) {
-			if c.sent {
+			switch {
+			case c.state == cancelling: // what it is handed from now on is declined
+				l.end(c, nullReply, nil)
+			case c.sent:
 				l.end(c, nil, bus.Errorf(bus.Timeout, "no answer in time"))
-			} else {
+			default:
 				l.end(c, nil, bus.Errorf(bus.Unavailable, "kv cannot be reached"))
 			}
 		}

@@ -83,7 +83,7 @@ func (s *Records) valueOf(ctx context.Context, key string, record *jetstream.Raw
 	s.setPieces(key, true)
 	value := make([]byte, 0, p.size)
 	for i := range p.count {
-		msg, err := s.stream.GetLastMsgForSubject(ctx, fmt.Sprintf("%s.%d", s.pieceKey(key, p.generation), i))
+		msg, err := s.last(ctx, fmt.Sprintf("%s.%d", s.pieceKey(key, p.generation), i))
 		if err != nil {
 			return nil, fmt.Errorf("piece %d of %d: %w", i, p.count, err)
 		}

@@ -247,7 +247,7 @@ func (s *Records) swap(ctx context.Context, key string, msg *nats.Msg, revision 
 		default:
 			return 0, fmt.Errorf("write %q: %w", key, err)
 		}
-		last, err := s.stream.GetLastMsgForSubject(ctx, msg.Subject)
+		last, err := s.last(ctx, msg.Subject)
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
 			last = &jetstream.RawStreamMsg{}
@@ -281,7 +281,7 @@ func same(stored *jetstream.RawStreamMsg, msg *nats.Msg) bool {
 // Get returns the last entry of a key, retired ones too, or ErrNotFound.
 func (s *Records) Get(ctx context.Context, key string) (Entry, error) {
 	for tries := 1; ; tries++ {
-		msg, err := s.stream.GetLastMsgForSubject(ctx, s.prefix+key)
+		msg, err := s.last(ctx, s.prefix+key)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return Entry{}, ErrNotFound
 		}
@@ -302,6 +302,14 @@ func (s *Records) Get(ctx context.Context, key string) (Entry, error) {
 			Owner:    msg.Header.Get(ownerHeader),
 		}, nil
 	}
+}
+
+// last asks for the last message of a subject. While nobody leads there is no
+// answer, ever: so one that takes long is not waited for until ctx ends.
+func (s *Records) last(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	return s.stream.GetLastMsgForSubject(ctx, subject)
 }
 
 // getTries is how often Get begins anew because the record changed under it.

@@ -47,6 +47,7 @@ func (w *Worker) openShard(ctx context.Context, kind *Kind, id string) ([]byte, 
 	// Loading takes as long as there is data, whether or not the caller waits.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
 	defer cancel()
+	defer context.AfterFunc(w.serving, cancel)()
 	if err := w.open(ctx, kind, id); err != nil {
 		return nil, err
 	}

@@ -82,6 +82,7 @@ type Worker struct {
 	tails     tails
 	everyone  *endpoint // all edges
 
+	serving  context.Context // ends when the worker leaves service; set by Run before anybody can ask for a room
 	roomsCtx context.Context // what Go's functions get; ends when all rooms are gone
 	endRooms context.CancelFunc
 	goes     sync.WaitGroup // functions that Room.Go started
@@ -171,6 +172,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer endWriting()
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
+	w.serving = ctx
 	var services, keepers, owning sync.WaitGroup
 	for _, s := range w.shards {
 		services.Go(func() { w.sort(serving, s) })
