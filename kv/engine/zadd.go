@@ -50,7 +50,14 @@ func zadd(c *call) {
 	}
 }
 
-func zincrby(c *call) { c.zadd(zaddFlags{increment: true}, c.argv[2:]) }
+// zincrby is ZADD with INCR, in which a score that is the name of an option is
+// one, as in Redis.
+func zincrby(c *call) {
+	if f, pairs, ok := c.parseZadd(); ok {
+		f.increment = true
+		c.zadd(f, pairs)
+	}
+}
 
 // zadd gives members scores, which stand before them in pairs.
 func (c *call) zadd(f zaddFlags, pairs [][]byte) {

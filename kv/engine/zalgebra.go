@@ -201,6 +201,7 @@ func zcombineStore(c *call, with func(*zcombination) *ranking, scores bool) {
 }
 
 func zunion(q *zcombination) *ranking {
+	q.smallestFirst()
 	scores := &dict[float64]{}
 	for i := range q.sources {
 		for member, score := range q.sources[i].all() {
@@ -218,6 +219,12 @@ func zunion(q *zcombination) *ranking {
 	return r
 }
 
+// smallestFirst is the order in which Redis adds scores up, which can be seen in
+// the sum.
+func (q *zcombination) smallestFirst() {
+	slices.SortStableFunc(q.sources, func(a, b zsource) int { return a.len() - b.len() })
+}
+
 func zinter(q *zcombination) *ranking {
 	r := &ranking{}
 	q.interEach(func(member string, score float64) bool {
@@ -229,7 +236,7 @@ func zinter(q *zcombination) *ranking {
 
 // interEach calls f for the members that are in all sets, until it returns false.
 func (q *zcombination) interEach(f func(member string, score float64) bool) {
-	slices.SortStableFunc(q.sources, func(a, b zsource) int { return a.len() - b.len() })
+	q.smallestFirst()
 members:
 	for member, score := range q.sources[0].all() {
 		for i := range q.sources[1:] {
