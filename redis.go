@@ -2,6 +2,7 @@ package roomd
 
 import (
 	"context"
+	"net"
 
 	"roomd/bus"
 	"roomd/kv"
@@ -37,6 +38,10 @@ func (n *node) newRedisPort(ctx context.Context) (*redisPort, error) {
 		cfg: front.Config{
 			Addr: n.cfg.redis, Password: n.cfg.redisPassword, MaxArg: max(8<<20, n.cfg.kvMaxValue), Log: n.log,
 		},
+	}
+	host, _, err := net.SplitHostPort(n.cfg.redis)
+	if ip := net.ParseIP(host); err == nil && n.cfg.redisPassword == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		n.log.Warn("whoever reaches the port for Redis's clients may read and change all shared data: there is no password", "redis", n.cfg.redis)
 	}
 	if n.worker != nil {
 		p.shards = n.cfg.kvShards

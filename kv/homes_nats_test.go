@@ -46,7 +46,9 @@ func openCluster(t *testing.T) site {
 		t.Fatal(err)
 	}
 	s.Close()
-	return openStore(t, elsewhere)
+	s = openStore(t, elsewhere)
+	s.slow = true
+	return s
 }
 
 // openSystem runs a worker and opens its store.

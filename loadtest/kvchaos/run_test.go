@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"roomd/kv/resp"
+	"roomd/loadtest/cluster"
 	"roomd/loadtest/target"
 	"roomd/loadtest/wire"
 )
@@ -59,6 +60,29 @@ func TestRealRedisPasses(t *testing.T) {
 		t.Errorf("violations %+v (see %s)", k.Violations, k.Dump)
 	}
 	if k.Acked < 100 || k.Pushed < 50 || k.Killed == 0 || k.QuietKills == 0 || k.Increments == 0 || k.Touches == 0 || k.Reads == 0 {
+		t.Errorf("it hardly did anything: %+v", k)
+	}
+}
+
+// Workers, an edge and a NATS server of three are killed under clients and
+// consumers that are killed too.
+func TestSystemWhoseProcessesDieKeepsItsPromises(t *testing.T) {
+	if testing.Short() {
+		t.Skip("kills processes of a cluster of its own; not with -short")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	cfg := config("")
+	cfg.Addrs, cfg.For, cfg.Say = nil, 18*time.Second, func(text string) { t.Log(text) }
+	cfg.Cluster = cluster.Config{Edges: 2, Workers: 2, NATS: 3}
+	k, err := Run(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k.Violated > 0 {
+		t.Errorf("violations %+v (see %s)", k.Violations, k.Dump)
+	}
+	if k.Acked < 100 || k.Pushed < 50 || k.Increments == 0 || k.Touches == 0 || k.Reads == 0 {
 		t.Errorf("it hardly did anything: %+v", k)
 	}
 }
