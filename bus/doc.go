@@ -18,10 +18,13 @@
 //	r.node.<name>.ping           that node                 is it there?
 //	r.node.<name>.<verb>         that process              state, drain: for operators
 //	r.inbox.<conn>.<n>           one Conn                  replies to its requests
+//	r.room._kv.<n>.in            the owner of shard n      requests of kv's stores
+//	r.kv.inbox.<session>         one session of a store    answers
+//	r.kv.news.<hash>             stores that listen        messages on kv's channels
 //
 // Kinds, room ids and node names are the only tokens that come from outside,
 // and [Subjects] refuses those that are not valid names, so no client can
-// address anything but a room.
+// address anything but a room. No kind of a client's begins with an underscore.
 //
 // # Delivery
 //

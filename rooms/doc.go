@@ -62,6 +62,13 @@
 // has missed if its history reaches that far (recovered), or else says that it
 // does not. The same mechanism repairs what an edge has missed.
 //
+// # Shared data
+//
+// What rooms of all kinds and workers share goes through [Room.KV], a kv.Store.
+// Its shards are owned by workers as rooms are: claimed, logged, sealed off and
+// taken over by the same code (keyspace.go), which differs in what a turn does and
+// in how much of the data a record holds.
+//
 // # What you can rely on
 //
 //   - R1, one owner: a run commits only to its own log, and only while nobody
