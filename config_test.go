@@ -43,6 +43,9 @@ func TestArgumentsAreReadAndWrongOnesExplained(t *testing.T) {
 		"silence":               {args: []string{"-lost-after", "4s"}, ok: func(c config) bool { return c.bus(nil).LostAfter == 4*time.Second }},
 		"drain delay":           {env: map[string]string{"ROOMD_DRAIN_DELAY": "5s"}, ok: func(c config) bool { return c.drainDelay == 5*time.Second }},
 		"copies of one":         {args: []string{"-replicas", "3"}, want: "needs a cluster"},
+		"no shards":             {args: []string{"-kv-shards", "0"}, want: "-kv-shards 0: want 1 to"},
+		"huge values":           {args: []string{"-kv-max-value", "99999999"}, want: "-kv-max-value"},
+		"password for Redis":    {env: map[string]string{"ROOMD_REDIS": ":1", "ROOMD_REDIS_PASSWORD": "x"}, ok: func(c config) bool { return c.redis == ":1" && c.redisPassword == "x" }},
 		"negative delay":        {args: []string{"-drain-delay", "-1s"}, want: "-drain-delay"},
 	} {
 		t.Run(name, func(t *testing.T) {

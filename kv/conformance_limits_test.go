@@ -156,6 +156,18 @@ var formCases = []conformanceCase{
 			{[]string{"PING", "x"}, "$1\r\nx\r\n"},
 			{[]string{"ECHO", "\x00"}, "$1\r\n\x00\r\n"},
 			{[]string{"DBSIZE"}, ":4\r\n"},
+			{[]string{"SCAN", "0", "MATCH", ""}, "*2\r\n$1\r\n0\r\n*0\r\n"},
+			{[]string{"HSCAN", "h", ""}, "*2\r\n$1\r\n0\r\n*2\r\n$1\r\nf\r\n$3\r\n1.5\r\n"},
+			{[]string{"LMPOP", "1", "l", "LEFT", "COUNT", "0", "x"}, "-ERR count should be greater than 0\r\n"},
+			{[]string{"LMPOP", "1", "l", "LEFT", "COUNT", "1", "x"}, "-ERR syntax error\r\n"},
+			{[]string{"ZINCRBY", "z", "NX", "m"}, "-ERR syntax error\r\n"},
+			{[]string{"ZADD", "z", "0x10", "m"}, ":0\r\n"},
+			{[]string{"ZADD", "z", "1e400", "m"}, "-ERR value is not a valid float\r\n"},
+			{[]string{"ZCOUNT", "z", " 16", "("}, ":0\r\n"},
+			{[]string{"ZADD", "up", "inf", "m", "1", "n"}, ":2\r\n"},
+			{[]string{"ZADD", "down", "-inf", "m"}, ":1\r\n"},
+			{[]string{"ZUNION", "3", "up", "down", "down", "WITHSCORES"}, "*2\r\n*2\r\n$1\r\nm\r\n,0\r\n*2\r\n$1\r\nn\r\n,1\r\n"},
+			{[]string{"a\x00b", "c\x00d"}, "-ERR unknown command 'a', with args beginning with: 'c' \r\n"},
 		} {
 			reply, err := s.Do(t.Context(), bytesOf(c.argv...))
 			if err != nil || string(reply) != c.reply {

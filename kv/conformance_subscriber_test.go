@@ -50,10 +50,13 @@ var subscriberCases = []conformanceCase{
 		stops := make(chan func(), 1)
 		stop, err := r.Subscribe(t.Context(), "a", func(m kv.Message) {
 			calls <- m.Text
-			(<-stops)()
+			if stop := <-stops; stop != nil {
+				stop()
+			}
 		})
 		done(t, err)
 		stops <- stop
+		close(stops)
 		r.to(t, "end")
 		publish(t, s, "a", "1", "2", "3")
 		publish(t, s, "end", "end")

@@ -79,13 +79,6 @@ func TestDifferentialTestKnowsAllCommands(t *testing.T) {
 // diffKeys are few, so that commands meet. Each is mostly of one type.
 var diffKeys = map[byte][]string{'a': {"a", "b b"}, 'h': {"h", ""}, 's': {"s", "S\r\n"}, 'l': {"l", "l.*"}, 'z': {"z", "\xffz"}}
 
-func allDiffKeys() (all []string) {
-	for _, family := range "ahslz" {
-		all = append(all, diffKeys[byte(family)]...)
-	}
-	return append(all, "lex")
-}
-
 // A step is one command, and who sends it.
 type step struct {
 	conn int

@@ -50,6 +50,7 @@ type link struct {
 	listens   map[listened]*call
 	tenure    uint64
 	heard     time.Time // last answer; or when the wait for one began
+	looked    time.Time // when the shard was last looked for
 	sent      time.Time // last request
 	opening   bool
 	forgotten bool    // the shard has just said so
@@ -64,11 +65,14 @@ type call struct {
 	number uint64
 	until  time.Time // zero: for ever
 	first  time.Time // sent in this session
+	asked  time.Time // last
 	state  callState
 	sent   bool
 	once   bool     // it must not be asked of two owners: it has published
 	what   listened // of an opListen
-	parts  []byte   // of a large reply
+	ends   bool     // it says that there are no subscriptions any more
+	parts  []byte   // of a large reply, without a gap from the first on
+	size   uint64   // of that
 	reply  []byte   // handed over, not yet confirmed
 	vain   bool     // nobody wants it any more
 	done   func([]byte, error)
@@ -100,6 +104,7 @@ const (
 	openFor     = 3 * time.Second
 	cancelFor   = 2 * time.Second // that the end of a wait may take
 	reopenEvery = 50 * time.Millisecond
+	askEvery    = 5 * time.Second // what waits for an element, in case its request or an answer was lost
 	requestLife = 5 * time.Second // after that nobody runs it
 	forgetAfter = time.Minute     // less than it takes a shard to forget a session that is silent
 )
@@ -196,7 +201,7 @@ func (l *link) run() {
 		}
 		l.send()
 		if l.wantsOpen() {
-			l.opening = true
+			l.opening, l.looked = true, time.Now()
 			opening.Go(func() { l.opened <- l.ensureOpen(ctx) })
 		}
 		if busy := len(l.calls)+len(l.listens) > 0; busy != ticking { // an idle link costs nothing
@@ -246,11 +251,15 @@ func (l *link) takeQueue() (closing bool) {
 	return closing
 }
 
-// cancel ends the wait of a call. One that has an element takes it: it is on its
-// way to the caller.
+// cancel ends the wait of a call. One that has an element takes it, if the shard
+// confirms that soon: it is on its way to the caller.
 func (l *link) cancel(c *call, vain bool) {
 	switch {
-	case c.state != asking && c.state != cancelling:
+	case c.state == over:
+	case c.state == confirming:
+		if c.until.IsZero() {
+			c.until = time.Now().Add(requestLife)
+		}
 	case !l.blocks || !c.sent:
 		l.end(c, nullReply, nil)
 	default:
@@ -277,7 +286,7 @@ func (l *link) end(c *call, reply []byte, err error) {
 	if l.blocks {
 		l.done = append(l.done, c.number)
 	}
-	if c.op == opListen && l.listens[c.what] == c && err != nil {
+	if c.op == opListen && l.listens[c.what] == c && (err != nil || c.ends) {
 		delete(l.listens, c.what)
 	}
 	l.mu.Lock()
@@ -306,6 +315,7 @@ func (l *link) send() {
 
 // appendCall appends what is to be asked about a call now.
 func (l *link) appendCall(b []byte, c *call) []byte {
+	c.asked = time.Now()
 	switch c.state {
 	case confirming:
 		return appendNumber(b, opConfirm, c.number)
@@ -315,7 +325,7 @@ func (l *link) appendCall(b []byte, c *call) []byte {
 		return b
 	}
 	if !c.sent {
-		c.sent, c.first = true, time.Now()
+		c.sent, c.first = true, c.asked
 	}
 	return append(appendNumber(b, c.op, c.number), c.body...)
 }
@@ -331,10 +341,13 @@ func (l *link) request() bool {
 	head := appendRequest(nil, request{
 		session: l.session, hello: !l.greeted, deadline: now.Add(requestLife).UnixMilli(), over: l.settled(), done: l.done,
 	})
-	l.done = l.done[:0]
 	b := append(head, l.body...)
 	l.body = l.body[:0]
-	return l.conn.PublishReply(l.subject, l.inbox, b) == nil
+	sent := l.conn.PublishReply(l.subject, l.inbox, b) == nil
+	if sent || len(l.done) > maxCalls {
+		l.done = l.done[:0]
+	}
+	return sent
 }
 
 // calm reports whether nothing was asked for so long that silence means nothing.
@@ -355,7 +368,6 @@ func (l *link) again() {
 	l.heard = time.Now()
 	for _, n := range slices.Sorted(maps.Keys(l.calls)) {
 		c := l.calls[n]
-		c.parts = nil
 		if c.once && c.sent {
 			l.withheld = append(l.withheld, c)
 		} else {
@@ -365,6 +377,9 @@ func (l *link) again() {
 	for _, c := range l.listens {
 		if c.state == over {
 			l.body = append(appendNumber(l.body, opListen, 0), c.body...)
+			if len(l.body) >= maxRequest && !l.request() {
+				return
+			}
 		}
 	}
 	if len(l.fresh)+len(l.body) == 0 && len(l.listens)+len(l.withheld) > 0 {
@@ -384,6 +399,9 @@ func (l *link) look(now time.Time) {
 			default:
 				l.end(c, nil, bus.Errorf(bus.Unavailable, "kv cannot be reached"))
 			}
+		} else if l.blocks && c.sent && now.Sub(c.asked) >= askEvery {
+			c.asked = now
+			l.fresh = append(l.fresh, c)
 		}
 	}
 	if len(l.calls)+len(l.listens) > 0 && now.Sub(l.sent) >= aliveEvery {
@@ -393,7 +411,8 @@ func (l *link) look(now time.Time) {
 
 // wantsOpen reports whether somebody is to be asked to own the shard.
 func (l *link) wantsOpen() bool {
-	return !l.opening && len(l.calls)+len(l.listens) > 0 && !l.heard.IsZero() && time.Since(l.heard) > silentFor
+	return !l.opening && len(l.calls)+len(l.listens) > 0 && !l.heard.IsZero() && time.Since(l.heard) > silentFor &&
+		time.Since(l.looked) > reopenEvery // it may be said to be open already when it is about to be
 }
 
 // ensureOpen has a worker own the shard, or finds that one does.

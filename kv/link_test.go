@@ -20,16 +20,20 @@ type driver struct {
 }
 
 func drive(t *testing.T, conn *bus.Conn) *driver {
-	d := &driver{shard: NewShard(1, conn.Subjects()), conn: conn, do: make(chan func())}
-	in := make(chan *bus.Msg, 1000)
-	if _, err := conn.Subscribe(conn.Subjects().In(ShardKey(0)), "", in); err != nil {
-		t.Fatal(err)
-	}
 	opened, err := conn.Handle(conn.Subjects().Open(ShardKind), "", func(context.Context, []byte) ([]byte, error) { return nil, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(opened)
+	return driveShard(t, conn, 0)
+}
+
+func driveShard(t *testing.T, conn *bus.Conn, shard int) *driver {
+	d := &driver{shard: NewShard(1, conn.Subjects()), conn: conn, do: make(chan func())}
+	in := make(chan *bus.Msg, 1000)
+	if _, err := conn.Subscribe(conn.Subjects().In(ShardKey(shard)), "", in); err != nil {
+		t.Fatal(err)
+	}
 	stop, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -68,21 +68,31 @@ func (l *link) take(it item) {
 	if c == nil {
 		if it.kind == itemHanded { // to somebody who has gone
 			l.body = appendNumber(l.body, opDecline, it.number)
+			if it.number > l.floor {
+				l.done = append(l.done, it.number)
+			}
 		}
 		return
 	}
 	switch it.kind {
 	case itemPart:
-		c.parts = append(c.parts, it.reply...)
+		c.part(it)
 	case itemReply:
-		l.end(c, c.whole(it.reply), nil)
+		if reply, ok := c.whole(it.reply); ok {
+			l.end(c, reply, nil)
+		} else if !c.once {
+			l.fresh = append(l.fresh, c) // a part was lost on the way
+		}
 	case itemHanded:
+		reply, ok := c.whole(it.reply)
 		switch {
 		case c.vain:
 			l.body = appendNumber(l.body, opDecline, c.number)
 			l.end(c, nullReply, nil)
+		case c.state != confirming && !ok:
+			l.fresh = append(l.fresh, c)
 		case c.state != confirming:
-			c.state, c.reply = confirming, c.whole(it.reply)
+			c.state, c.reply = confirming, reply
 			l.fresh = append(l.fresh, c)
 		}
 	case itemConfirmed:
@@ -92,13 +102,25 @@ func (l *link) take(it item) {
 	}
 }
 
-func (c *call) whole(reply []byte) []byte {
-	if c.parts == nil {
-		return reply
+// part takes a part of a large reply. The reply may come twice, and what NATS
+// carries may have a gap.
+func (c *call) part(it item) {
+	if it.offset == 0 {
+		c.parts, c.size = nil, it.size
 	}
-	whole := append(c.parts, reply...)
+	if it.offset == uint64(len(c.parts)) {
+		c.parts = append(c.parts, it.reply...)
+	}
+}
+
+// whole returns a reply, which is what its parts say if there is nothing in it.
+func (c *call) whole(reply []byte) (_ []byte, ok bool) {
+	if len(reply) > 0 {
+		return reply, true
+	}
+	parts := c.parts
 	c.parts = nil
-	return whole
+	return parts, len(parts) > 0 && uint64(len(parts)) == c.size
 }
 
 // withdrawn has a call wait anew whose element was given back, as we were not
@@ -122,8 +144,8 @@ func (l *link) withdrawn(c *call) {
 // only published.
 func (l *link) lost(owner bool) {
 	for _, c := range l.calls {
-		if c.state == confirming { // it was given back when we were forgotten
-			c.state, c.reply = asking, nil
+		if c.state == confirming { // it was given back when we were forgotten, unless it had been confirmed
+			l.end(c, nil, bus.Errorf(bus.Timeout, "nobody knows whether it was handed over"))
 		} else if c.sent && c.op == opRun && !l.blocks && (owner && c.once || time.Since(c.first) > forgetAfter) {
 			l.end(c, nil, bus.Errorf(bus.Timeout, "nobody knows whether it happened"))
 		}

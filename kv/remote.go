@@ -286,7 +286,7 @@ func (s *remote) listen(ctx context.Context, name string, pattern bool, n int) e
 	results := make(chan result, 1)
 	what := listened{pattern, name}
 	s.shards[0].link.start(&call{
-		op: opListen, body: appendListen(nil, what, n), what: what, until: time.Now().Add(s.cfg.Timeout),
+		op: opListen, body: appendListen(nil, what, n), what: what, ends: n == 0, until: time.Now().Add(s.cfg.Timeout),
 		done: func(reply []byte, err error) { results <- result{reply, err} },
 	})
 	res := <-results // at the latest after its timeout

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"roomd/bus"
 	"roomd/kv/engine"
 	"roomd/kv/resp"
 )
@@ -37,7 +38,7 @@ func (s *remote) route(argv [][]byte) (r route, err error) {
 	if r.blocks && spec.Name != "hold" {
 		r.timeout = waitOf(argv)
 	}
-	r.publishes = spec.Name == "publish" || spec.Name == "exec" && slices.ContainsFunc(argv, isPublish)
+	r.publishes = spec.Name == "publish" || spec.Name == "exec" && hasPublish(argv)
 	if len(s.shards) == 1 || r.publishes && spec.Name == "publish" {
 		return r, nil
 	}
@@ -64,7 +65,28 @@ func (s *remote) route(argv [][]byte) (r route, err error) {
 	return r, nil
 }
 
-func isPublish(arg []byte) bool { return bytes.EqualFold(arg, []byte("publish")) }
+// hasPublish reports whether an EXEC publishes. A malformed one is for the shard
+// to refuse.
+func hasPublish(argv [][]byte) bool {
+	take := func() (n int) {
+		if len(argv) > 0 {
+			n, _ = strconv.Atoi(string(argv[0]))
+			argv = argv[1:]
+		}
+		return max(n, 0)
+	}
+	argv = argv[1:]
+	watched := take()
+	argv = argv[min(len(argv)/2, watched)*2:]
+	for len(argv) > 0 {
+		n := min(take(), len(argv))
+		if n > 0 && bytes.EqualFold(argv[0], []byte("publish")) {
+			return true
+		}
+		argv = argv[n:]
+	}
+	return false
+}
 
 // waitOf returns the timeout of a blocking pop; a bad one is for the shard to
 // refuse.
@@ -103,7 +125,7 @@ func (s *remote) apart(name string) gatherer {
 	case "del", "unlink", "exists", "touch":
 		return s.perKey(1, sum)
 	case "mget":
-		return s.perKey(1, inOrder)
+		return s.mget
 	case "mset":
 		return s.perKey(2, func([]resp.Value, [][]byte) []byte { return resp.AppendStatus(nil, "OK") })
 	case "sinter", "sunion", "sdiff":
@@ -115,7 +137,8 @@ func (s *remote) apart(name string) gatherer {
 type merger func(replies []resp.Value, raw [][]byte) []byte
 
 // all runs commands on one shard each, at the same time. The first error is the
-// result: of the way, or Redis's.
+// result: of the way, or Redis's. Only if none was run that writes it says that
+// nothing happened.
 func (s *remote) all(ctx context.Context, shards []int, argvs [][][]byte, merge merger) ([]byte, error) {
 	results := make([]chan result, len(shards))
 	for i := range shards {
@@ -127,8 +150,10 @@ func (s *remote) all(ctx context.Context, shards []int, argvs [][][]byte, merge 
 	}
 	replies, raw := make([]resp.Value, len(shards)), make([][]byte, len(shards))
 	var first error
+	ran := false
 	for i := range shards { // all of them: nobody is left behind
 		res := <-results[i]
+		ran = ran || res.err == nil || bus.CodeOf(res.err) == bus.Timeout
 		if first == nil {
 			first = res.err
 		}
@@ -141,6 +166,11 @@ func (s *remote) all(ctx context.Context, shards []int, argvs [][][]byte, merge 
 		}
 	}
 	if first != nil {
+		code := bus.CodeOf(first)
+		none := code == bus.Unavailable || code == bus.Overloaded
+		if spec := engine.Lookup(argvs[0][0]); none && ran && spec != nil && spec.Write {
+			first = bus.Errorf(bus.Timeout, "a part of it may have happened: %v", first)
+		}
 		return nil, first
 	}
 	for i, v := range replies {
@@ -161,20 +191,53 @@ func (s *remote) onAll(merge merger) gatherer {
 	}
 }
 
-// perKey runs a command once for each key, which each has n arguments.
+// perKey runs a command once on each shard, with those of its keys that are
+// there, which each have n arguments. Merge gets one reply for each shard.
 func (s *remote) perKey(n int, merge merger) gatherer {
 	return func(ctx context.Context, argv [][]byte) ([]byte, error) {
 		if (len(argv)-1)%n != 0 {
 			return s.ask(ctx, route{}, argv[:min(len(argv), 2)]) // for the error
 		}
-		var shards []int
-		var argvs [][][]byte
-		for rest := argv[1:]; len(rest) > 0; rest = rest[n:] {
-			shards = append(shards, s.shardOf(rest[0]))
-			argvs = append(argvs, append([][]byte{argv[0]}, rest[:n]...))
-		}
+		shards, argvs, _ := s.sortKeys(n, argv)
 		return s.all(ctx, shards, argvs, merge)
 	}
+}
+
+// mget is MGET of keys of several shards.
+func (s *remote) mget(ctx context.Context, argv [][]byte) ([]byte, error) {
+	shards, argvs, from := s.sortKeys(1, argv)
+	return s.all(ctx, shards, argvs, func(replies []resp.Value, _ [][]byte) []byte {
+		b := resp.AppendArray(nil, len(from))
+		for _, i := range from {
+			elems := replies[i].Elems
+			if len(elems) == 0 || elems[0].Null() {
+				b = resp.AppendNull(b)
+			} else {
+				b = resp.AppendBulk(b, elems[0].Text)
+			}
+			replies[i].Elems = elems[min(1, len(elems)):]
+		}
+		return b
+	})
+}
+
+// sortKeys makes one command for each shard, in which keys keep their order, of
+// one whose keys have n arguments each. It says of each key which command has it.
+func (s *remote) sortKeys(n int, argv [][]byte) (shards []int, argvs [][][]byte, from []int) {
+	at := make(map[int]int) // by shard
+	for rest := argv[1:]; len(rest) > 0; rest = rest[n:] {
+		shard := s.shardOf(rest[0])
+		i, ok := at[shard]
+		if !ok {
+			i = len(shards)
+			at[shard] = i
+			shards = append(shards, shard)
+			argvs = append(argvs, [][]byte{argv[0]})
+		}
+		argvs[i] = append(argvs[i], rest[:n]...)
+		from = append(from, i)
+	}
+	return shards, argvs, from
 }
 
 func sum(replies []resp.Value, _ [][]byte) []byte {
@@ -194,19 +257,6 @@ func concat(replies []resp.Value, _ [][]byte) []byte {
 	for _, v := range replies {
 		for _, e := range v.Elems {
 			b = resp.AppendBulk(b, e.Text)
-		}
-	}
-	return b
-}
-
-// inOrder puts together what are arrays of one element each.
-func inOrder(replies []resp.Value, _ [][]byte) []byte {
-	b := resp.AppendArray(nil, len(replies))
-	for _, v := range replies {
-		if len(v.Elems) != 1 || v.Elems[0].Null() {
-			b = resp.AppendNull(b)
-		} else {
-			b = resp.AppendBulk(b, v.Elems[0].Text)
 		}
 	}
 	return b

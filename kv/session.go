@@ -33,6 +33,7 @@ type kept struct {
 	kind     keptKind
 	unlogged bool // since the last entry
 	reply    []byte
+	said     int64 // milliseconds since 1970; 0: not by this owner
 }
 
 type keptKind byte
@@ -107,16 +108,13 @@ func (c *session) place(n uint64) int {
 	return sort.Search(len(c.kept), func(i int) bool { return c.kept[i].number >= n })
 }
 
-// index returns where the reply to a number is kept, -1 if it is not.
-func (c *session) index(n uint64) int {
-	if i := c.place(n); i < len(c.kept) && c.kept[i].number == n {
-		return i
-	}
-	return -1
+// behind returns the place of the first reply to a number after n.
+func (c *session) behind(n uint64) int {
+	return sort.Search(len(c.kept), func(i int) bool { return c.kept[i].number > n })
 }
 
 func (c *session) find(n uint64) *kept {
-	if i := c.index(n); i >= 0 {
+	if i := c.place(n); i < len(c.kept) && c.kept[i].number == n {
 		return c.kept[i]
 	}
 	return nil
@@ -169,14 +167,15 @@ func (s *Shard) loadSession(rd *bus.Reader) {
 	}
 	for range rd.Count() {
 		n, kind, reply := rd.Uint(), keptKind(rd.Byte()), rd.Bytes()
-		if n > over && rd.Err() == nil {
+		if rd.Err() == nil {
 			c.keep(n, kind, bytes.Clone(reply))
 		}
 	}
-	if over > c.over { // what was handed over by then was given back in an entry too
-		c.over = over
-		c.kept = slices.Delete(c.kept, 0, c.place(over+1))
-	}
+	c.over = max(c.over, over)
+	// What was handed over by then is there still if it could not be given back.
+	done := c.behind(c.over)
+	stay := slices.DeleteFunc(slices.Clone(c.kept[:done]), func(k *kept) bool { return !k.handed() })
+	c.kept = slices.Replace(c.kept, 0, done, stay...)
 }
 
 // listeners count who listens to what. They are not committed: after a takeover

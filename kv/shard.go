@@ -2,6 +2,7 @@ package kv
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -100,9 +101,9 @@ func (s *Shard) Serve(now time.Time, b []byte, inbox string) error {
 	c.heard(s.now, inbox)
 	s.over(c, q.over)
 	for range q.rd.Count() {
-		if i := c.index(q.rd.Uint()); i >= 0 {
-			s.drop(c, i, i+1)
-		}
+		n := q.rd.Uint()
+		s.endWait(c, n)
+		s.drop(c, n, n)
 	}
 	s.answer(c) // also if there is nothing to say: it lives and wants to know that we do
 	for o := (op{argv: s.argv}); q.next(&o); s.argv = o.argv {
@@ -166,6 +167,7 @@ func (s *Shard) ran(c *session, n uint64, name, reply []byte, changed, told bool
 	}
 	if changed || told {
 		k := c.keep(n, kind, slices.Clone(reply))
+		k.said = s.now
 		if changed {
 			k.unlogged = true
 			s.mark(c)
@@ -198,12 +200,21 @@ func (s *Shard) waitOver(c *session, n uint64) {
 	s.waits--
 }
 
+// endWait ends the wait of a command, if it waits.
+func (s *Shard) endWait(c *session, n uint64) bool {
+	w := c.waiting[n]
+	if w == nil {
+		return false
+	}
+	s.engine.Cancel(w)
+	s.waitOver(c, n)
+	return true
+}
+
 // cancel ends the wait of a command, with null for an answer. One that has been
 // served meanwhile has its answer under way.
 func (s *Shard) cancel(c *session, n uint64) {
-	if w := c.waiting[n]; w != nil {
-		s.engine.Cancel(w)
-		s.waitOver(c, n)
+	if s.endWait(c, n) {
 		s.say(c, n, itemReply, nullReply)
 		return
 	}
@@ -234,11 +245,8 @@ func (s *Shard) confirm(c *session, n uint64) {
 
 // decline ends a command whose caller has gone: nothing was handed over.
 func (s *Shard) decline(c *session, n uint64) {
-	if w := c.waiting[n]; w != nil {
-		s.engine.Cancel(w)
-		s.waitOver(c, n)
-	}
-	if k := c.find(n); k != nil && k.handed() {
+	s.endWait(c, n)
+	if k := c.find(n); k != nil {
 		s.withdraw(c, k)
 	}
 }
@@ -261,26 +269,47 @@ func (s *Shard) withdraw(c *session, k *kept) {
 	s.mark(c)
 }
 
-// over forgets the replies up to a number.
+// over forgets the replies up to a number. What waits still has been given up.
 func (s *Shard) over(c *session, n uint64) {
-	if n > c.over {
-		c.over = n
-		s.drop(c, 0, c.place(n+1))
+	if n <= c.over {
+		return
 	}
+	c.over = n
+	for waiting := range c.waiting {
+		if waiting <= n {
+			s.endWait(c, waiting)
+		}
+	}
+	s.drop(c, 0, n)
 }
 
-// drop forgets replies. What was handed over and is done with unconfirmed was
+// drop forgets the replies to some numbers. What was handed over and is done with unconfirmed was
 // not wanted: that stays, as withdrawn, until the log has it.
-func (s *Shard) drop(c *session, from, to int) {
+func (s *Shard) drop(c *session, first, last uint64) {
+	s.withdrawAll(c, first, last)
+	from, to := c.place(first), c.behind(last)
 	stay := from
 	for _, k := range c.kept[from:to] {
 		if k.handed() || k.unlogged {
-			s.withdraw(c, k)
 			c.kept[stay] = k
 			stay++
 		}
 	}
 	c.kept = slices.Delete(c.kept, stay, to)
+}
+
+// withdrawAll gives back what was handed over, the last first: so what was taken
+// from a list is in its order again.
+func (s *Shard) withdrawAll(c *session, first, last uint64) {
+	var handed []*kept // apart, as giving back may serve what else the session waits for
+	for _, k := range c.kept[c.place(first):c.behind(last)] {
+		if k.handed() {
+			handed = append(handed, k)
+		}
+	}
+	for _, k := range slices.Backward(handed) {
+		s.withdraw(c, k)
+	}
 }
 
 // tenure is what sessions see of the ownership; they add to it as they lapse.
@@ -296,7 +325,8 @@ func (s *Shard) mark(c *session) {
 
 // When sessions are looked through, and what becomes of silent ones.
 const (
-	lookEvery   = 500                                   // milliseconds
+	lookEvery   = 500 // milliseconds
+	remindAfter = int64(time.Second / 1e6)
 	silentAfter = int64(2 * time.Second / 1e6)          // it is taken for dead: others get what it waited for
 	graceAfter  = int64(8 * time.Second / 1e6)          // more after a takeover: it must find the new owner
 	gapAfter    = int64(time.Second / time.Millisecond) // of looks: this process was stopped, so nothing was heard
@@ -320,6 +350,8 @@ func (s *Shard) Tick(now time.Time) {
 		silent := s.now - c.seen
 		if silent > silentAfter {
 			s.lapse(c)
+		} else {
+			s.remind(c)
 		}
 		if silent > endAfter && !c.holds() {
 			delete(s.sessions, c.id)
@@ -343,22 +375,28 @@ func (s *Shard) Next() time.Time {
 	return time.UnixMilli(next)
 }
 
+// remind says again what was handed over a while ago: that, or what was said to
+// it, has not arrived.
+func (s *Shard) remind(c *session) {
+	for _, k := range c.kept {
+		if k.handed() && s.now-k.said > remindAfter {
+			k.said = s.now
+			s.say(c, k.number, itemHanded, k.reply)
+		}
+	}
+}
+
 // lapse ends what a silent session waits for. If it lives it hears of it by its
 // tenure, and asks again.
 func (s *Shard) lapse(c *session) {
 	if len(c.waiting)+len(c.listens) > 0 {
 		c.tenure++
 	}
-	for n, w := range c.waiting {
-		s.engine.Cancel(w)
-		s.waitOver(c, n)
+	for n := range c.waiting {
+		s.endWait(c, n)
 	}
 	s.listeners.drop(c)
-	for _, k := range c.kept {
-		if k.handed() {
-			s.withdraw(c, k)
-		}
-	}
+	s.withdrawAll(c, 0, math.MaxUint64)
 }
 
 // maxAnswer is how large an answer gets before the rest goes into another.
@@ -389,10 +427,12 @@ func (s *Shard) say(c *session, n uint64, kind byte, reply []byte) {
 	if c.inbox == "" {
 		return // not heard of since this owner began: it will ask
 	}
-	for len(reply) > maxAnswer {
-		out := s.answer(c)
-		out.b = appendItem(out.b, n, itemPart, reply[:maxAnswer])
-		reply = reply[maxAnswer:]
+	if len(reply) > maxAnswer {
+		for from := 0; from < len(reply); from += maxAnswer {
+			out := s.answer(c)
+			out.b = appendPart(out.b, n, reply, from, min(from+maxAnswer, len(reply)))
+		}
+		reply = nil
 	}
 	out := s.answer(c)
 	out.b = appendItem(out.b, n, kind, reply)

@@ -123,7 +123,7 @@ func (o *owner) want(got []item, want ...item) {
 	}
 }
 
-func reply(n uint64, text string) item { return item{n, itemReply, []byte(text)} }
+func reply(n uint64, text string) item { return item{number: n, kind: itemReply, reply: []byte(text)} }
 
 func TestCommandAskedAgainRunsOnce(t *testing.T) {
 	o := newOwner(t)
@@ -161,7 +161,7 @@ func TestElementGoesBackUnlessItsArrivalIsConfirmed(t *testing.T) {
 			dead, alive := request{session: 7, hello: true}, request{session: 8, hello: true}
 			o.want(o.ask(dead, run(1, "BRPOP", "list", "0")))
 			o.want(o.ask(alive, run(1, "RPUSH", "list", "a", "b")), reply(1, ":2\r\n"))
-			handed := item{1, itemHanded, []byte("*2\r\n$4\r\nlist\r\n$1\r\nb\r\n")}
+			handed := item{number: 1, kind: itemHanded, reply: []byte("*2\r\n$4\r\nlist\r\n$1\r\nb\r\n")}
 			o.want(o.said[o.inbox(7)], handed)
 			if next {
 				o.replaced()
@@ -177,7 +177,7 @@ func TestConfirmedElementIsGone(t *testing.T) {
 	o := newOwner(t)
 	q := request{session: 7, hello: true}
 	o.ask(q, run(1, "RPUSH", "list", "a"))
-	o.want(o.ask(q, run(2, "BLPOP", "list", "0")), item{2, itemHanded, []byte("*2\r\n$4\r\nlist\r\n$1\r\na\r\n")})
+	o.want(o.ask(q, run(2, "BLPOP", "list", "0")), item{number: 2, kind: itemHanded, reply: []byte("*2\r\n$4\r\nlist\r\n$1\r\na\r\n")})
 	o.replaced()
 	o.want(o.ask(q, appendNumber(nil, opConfirm, 2)), item{number: 2, kind: itemConfirmed})
 	o.want(o.ask(q, appendNumber(nil, opConfirm, 2)), item{number: 2, kind: itemConfirmed})
@@ -191,7 +191,7 @@ func TestDeclinedElementGoesToTheNextWaiter(t *testing.T) {
 	o.ask(first, run(1, "BLPOP", "list", "0"))
 	o.ask(second, run(1, "BLPOP", "list", "0"))
 	o.ask(third, run(1, "RPUSH", "list", "a"))
-	handed := item{1, itemHanded, []byte("*2\r\n$4\r\nlist\r\n$1\r\na\r\n")}
+	handed := item{number: 1, kind: itemHanded, reply: []byte("*2\r\n$4\r\nlist\r\n$1\r\na\r\n")}
 	o.want(o.said[o.inbox(7)], handed)
 	first.done = []uint64{1} // as a store says in the same request
 	o.ask(first, appendNumber(nil, opDecline, 1))
@@ -267,8 +267,8 @@ func TestLargeReplyComesInParts(t *testing.T) {
 	for _, it := range items {
 		whole = append(whole, it.reply...)
 	}
-	if want := fmt.Sprintf("$%d\r\n%s\r\n", len(value), value); string(whole) != want || len(items) != 3 {
-		t.Errorf("%d bytes in %d items, want %d in 3", len(whole), len(items), len(want))
+	if want := fmt.Sprintf("$%d\r\n%s\r\n", len(value), value); string(whole) != want || len(items) != 4 {
+		t.Errorf("%d bytes in %d items, want %d in 4", len(whole), len(items), len(want))
 	}
 }
 

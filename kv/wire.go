@@ -30,9 +30,9 @@ import (
 //	tenure  uint    differs from the last one: the shard has forgotten what the session waits for and listens to
 //	items to the end, each a number, a kind byte and
 //
-//	itemReply     bytes   of the command's reply, the last ones
-//	itemPart      bytes   and those before
-//	itemHanded    bytes   the reply, to be confirmed: see Shard
+//	itemReply     bytes   the command's reply; none: what its parts say
+//	itemPart      offset uint, of uint, bytes   a part of a large reply; they come before it, in order
+//	itemHanded    bytes   as itemReply, to be confirmed: see Shard
 //	itemConfirmed         it may be given to the caller
 //	itemWithdrawn         somebody else has it by now
 //	itemUnknown           no session (number 0): it was idle for too long
@@ -150,10 +150,17 @@ func appendAnswer(b []byte, tenure uint64) []byte {
 func appendItem(b []byte, number uint64, kind byte, reply []byte) []byte {
 	b = append(bus.AppendUint(b, number), kind)
 	switch kind {
-	case itemReply, itemPart, itemHanded:
+	case itemReply, itemHanded:
 		b = bus.AppendString(b, reply)
 	}
 	return b
+}
+
+// appendPart appends the part of a large reply that is from one offset to another.
+func appendPart(b []byte, number uint64, reply []byte, from, to int) []byte {
+	b = append(bus.AppendUint(b, number), itemPart)
+	b = bus.AppendUint(bus.AppendUint(b, uint64(from)), uint64(len(reply)))
+	return bus.AppendString(b, reply[from:to])
 }
 
 // An item is one thing that a shard says. Reply aliases the answer.
@@ -161,6 +168,8 @@ type item struct {
 	number uint64
 	kind   byte
 	reply  []byte
+	offset uint64 // of an itemPart, as is what follows
+	size   uint64 // of the whole reply
 }
 
 // parseAnswer reads an answer and calls each for its items, unless wanted says
@@ -175,7 +184,10 @@ func parseAnswer(b []byte, wanted func(tenure uint64) bool, each func(item)) (te
 	for rd.More() {
 		it := item{number: rd.Uint(), kind: rd.Byte()}
 		switch it.kind {
-		case itemReply, itemPart, itemHanded:
+		case itemPart:
+			it.offset, it.size = rd.Uint(), rd.Uint()
+			it.reply = rd.Bytes()
+		case itemReply, itemHanded:
 			it.reply = rd.Bytes()
 		case itemConfirmed, itemWithdrawn, itemUnknown, itemFull:
 		default:

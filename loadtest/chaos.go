@@ -27,20 +27,26 @@ type chaosOptions struct {
 	keep                 bool
 }
 
-func chaosFlags(o *options, f *flag.FlagSet) {
+// chaosClusterFlags are what all tests have that kill a cluster.
+func (o *options) chaosClusterFlags(f *flag.FlagSet) {
 	o.length, o.warmup = time.Minute, 0
 	f.Lookup("for").DefValue, f.Lookup("for").Usage = "1m0s", "how long the load lasts: 3 s at first and 9 s at the end are without faults"
 	c := &o.chaos
 	f.Uint64Var(&c.seed, "seed", 0, "schedule and load follow from this; 0: a random one, which is printed")
+	f.IntVar(&c.nats, "nats", 3, "NATS servers: 1 or 3; records and logs have as many replicas")
+	f.StringVar(&c.natsServer, "nats-server", "", "a built nats-server to start instead of building one")
+	f.BoolVar(&c.keep, "keep", false, "keep histories, logs and data, also when nothing was wrong")
+}
+
+func chaosFlags(o *options, f *flag.FlagSet) {
+	c := &o.chaos
+	o.chaosClusterFlags(f)
 	f.Func("faults", "what to do, with commas between: "+strings.Join(chaos.Sorts(false), ", ")+
 		"; with -single "+strings.Join(chaos.Sorts(true), ", ")+"; a verb or a role stands for all of its own (default all)", func(s string) error {
 		c.faults = strings.Split(s, ",")
 		return nil
 	})
 	f.BoolVar(&c.single, "single", false, "one roomd with everything inside instead of a cluster")
-	f.IntVar(&c.nats, "nats", 3, "NATS servers: 1 or 3; records and logs have as many replicas")
-	f.StringVar(&c.natsServer, "nats-server", "", "a built nats-server to start instead of building one")
-	f.BoolVar(&c.keep, "keep", false, "keep histories, logs and data, also when nothing was wrong")
 	f.IntVar(&c.edges, "edges", 2, "edges")
 	f.IntVar(&c.workers, "workers", 3, "workers")
 	f.IntVar(&o.clients, "clients", 100, "clients")
@@ -54,9 +60,17 @@ func (o *options) checkChaos() error {
 	if _, err := chaos.ParseFaults(c.faults, c.single); err != nil {
 		return err
 	}
-	switch {
-	case !o.keepsBooks():
+	if !o.keepsBooks() {
 		return errors.New("-kind must be a ledger: only those can be checked")
+	}
+	return o.checkChaosCluster()
+}
+
+// checkChaosCluster checks what all tests have that kill a cluster, and picks the
+// seed if none was given.
+func (o *options) checkChaosCluster() error {
+	c := &o.chaos
+	switch {
 	case c.nats != 1 && c.nats != 3:
 		return errors.New("-nats must be 1 or 3")
 	case c.edges < 1 || c.workers < 1 || c.edges > 20 || c.workers > 20:
@@ -70,26 +84,34 @@ func (o *options) checkChaos() error {
 	return nil
 }
 
+// cluster is what is started and killed.
+func (c *chaosOptions) cluster(binary string) cluster.Config {
+	return cluster.Config{Single: c.single, NATS: c.nats, Edges: c.edges, Workers: c.workers, Roomd: binary, NATSServer: c.natsServer}
+}
+
+// sayer returns what writes lines that may come at the same time, as faults do.
+func (t *test) sayer() func(text string) {
+	var mu sync.Mutex // guards progress
+	return func(text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		t.progress.note(text)
+	}
+}
+
 func doChaos(t *test, ctx context.Context) error {
 	if err := target.RoomForClients(t.o.clients); err != nil {
 		return err
 	}
-	if len(t.o.clientCPUs) > 0 {
-		if err := target.PinSelf(t.o.clientCPUs); err != nil {
-			return err
-		}
+	if err := t.o.pin(); err != nil {
+		return err
 	}
 	c := &t.o.chaos
-	var mu sync.Mutex // guards progress: faults happen at the same time
 	result, err := chaos.Run(ctx, chaos.Config{
 		Seed: c.seed, For: t.o.length, Kind: t.o.kind, Clients: t.o.clients, Rooms: t.o.rooms, Rate: t.o.rate, Faults: c.faults,
-		Cluster: cluster.Config{Single: c.single, NATS: c.nats, Edges: c.edges, Workers: c.workers, Roomd: t.o.binary, NATSServer: c.natsServer},
+		Cluster: c.cluster(t.o.binary),
 		Keep:    c.keep,
-		Say: func(text string) {
-			mu.Lock()
-			defer mu.Unlock()
-			t.progress.note(text)
-		},
+		Say:     t.sayer(),
 	})
 	if err != nil {
 		return fmt.Errorf("seed %d: %w", c.seed, err)

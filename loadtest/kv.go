@@ -114,10 +114,8 @@ func doKV(t *test, ctx context.Context) (err error) {
 		}
 		servers = started
 	}
-	if len(t.o.clientCPUs) > 0 {
-		if err := target.PinSelf(t.o.clientCPUs); err != nil {
-			return err
-		}
+	if err := t.o.pin(); err != nil {
+		return err
 	}
 	r, err := kvspeed.Run(ctx, kvspeed.Config{
 		Servers: servers, Conns: t.o.clients, Depth: k.depth, Size: k.size, Keys: k.keys, Sizes: k.sizes, Ops: k.ops,

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"roomd/loadtest/target"
 )
 
 // options are the command line of one run.
@@ -310,6 +312,14 @@ func (o *options) check() error {
 	}
 	o.loops = min(o.loops, o.rooms)
 	return nil
+}
+
+// pin moves this process to the cores it was given, if any.
+func (o *options) pin() error {
+	if len(o.clientCPUs) == 0 {
+		return nil
+	}
+	return target.PinSelf(o.clientCPUs)
 }
 
 // cpuList reads a list of cores, as 0 or 0,2 or 0-3.

@@ -115,10 +115,8 @@ func doTakeover(t *test, ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Stop()) }()
-	if len(o.clientCPUs) > 0 {
-		if err := target.PinSelf(o.clientCPUs); err != nil {
-			return err
-		}
+	if err := o.pin(); err != nil {
+		return err
 	}
 	aim, err := client.ParseTarget(c.URLs()[0])
 	if err != nil {

@@ -47,10 +47,8 @@ func (t *test) onServer(ctx context.Context, clients int, body func() error) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, t.server.Stop()) }()
-	if len(t.o.clientCPUs) > 0 {
-		if err := target.PinSelf(t.o.clientCPUs); err != nil {
-			return err
-		}
+	if err := t.o.pin(); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var watching sync.WaitGroup

@@ -62,9 +62,15 @@ func (w *Worker) loadShard(ctx context.Context, key string, rec record, entries 
 	}
 	j := job{room: &Room{key: key, epoch: rec.epoch + 1}}
 	for _, page := range l.shard.Fresh() {
-		j.pages = append(j.pages, &pageWrite{page: page, value: l.shard.AppendPage(nil, page), revision: l.revisions[page]})
+		j.pages = append(j.pages, &pageWrite{
+			page: page, number: l.shard.Number(), value: l.shard.AppendPage(nil, page), revision: l.revisions[page],
+		})
 	}
-	if err := w.writeFresh(ctx, j); err != nil {
+	err := w.writeFresh(ctx, j)
+	if errors.Is(err, errFenced) {
+		err = kv.ErrConflict // another worker has claimed the shard meanwhile
+	}
+	if err != nil {
 		return nil, err
 	}
 	for _, p := range j.pages {
@@ -136,7 +142,9 @@ func (k *keeper) writePages(ctx context.Context, j job) error {
 }
 
 // writePage is one compare-and-set. A conflict is no proof of another owner, as
-// in keeper.write; a later epoch in the page is. An owner that was replaced may
+// in keeper.write; a later epoch in the page is, or a later entry: of two who
+// claim a shard in the same epoch both write what they have loaded, and one may
+// find out late that the other has won. An owner that was replaced may
 // still overwrite a page of its successor's first moments: what it writes is
 // committed, and nothing that the successor has changed since is in that page's
 // record yet, but in its log.
@@ -171,8 +179,8 @@ func (k *keeper) writePage(ctx context.Context, j job, p *pageWrite) error {
 		switch {
 		case err != nil:
 			return err
-		case head.Epoch > j.room.epoch:
-			return fmt.Errorf("%w: page %d, epoch %d", errFenced, p.page, head.Epoch)
+		case head.Epoch > j.room.epoch, head.Epoch == j.room.epoch && head.Number > p.number:
+			return fmt.Errorf("%w: page %d, epoch %d, entry %d", errFenced, p.page, head.Epoch, head.Number)
 		}
 		p.revision = entry.Revision
 		if bytes.Equal(entry.Value, p.value) {

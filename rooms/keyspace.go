@@ -171,8 +171,12 @@ func (r *Room) keysCommitted() {
 	k, l := r.keys, r.trail
 	l.waiting = false
 	if l.err != nil {
-		if r.phase != ended {
+		switch {
+		case r.phase != ended:
 			r.fenced("its changes could not be committed: " + l.err.Error())
+		case r.leaves: // it is off the bus, and has what is not to get into its pages
+			r.leaves = false
+			r.abandon()
 		}
 		return
 	}
@@ -208,7 +212,8 @@ func (r *Room) setKeysAlarm() {
 	w, k := r.worker, r.keys
 	next := int64(0)
 	if at := k.shard.Next(); !at.IsZero() {
-		next = max(w.clock(at), r.turn.now+int64(time.Millisecond))
+		// By the wall clock, which may have been set since the worker began.
+		next = r.turn.now + max(int64(at.Sub(r.turn.wall)), int64(time.Millisecond))
 	}
 	if k.changed != 0 && !r.saving {
 		quiet := max(k.changed+int64(recordQuiet), r.trail.notBefore, r.turn.now+int64(time.Millisecond))

@@ -91,34 +91,24 @@ func TestHostileCommandsDoWhatTheirSpecsSay(t *testing.T) {
 				}
 				w := &Waiter{Argv: argv}
 				w.Served = func(reply []byte, _ Taken) {
-					if _, rest, err := resp.Parse(reply); err != nil || len(rest) > 0 {
-						rt.Fatalf("%q was served %q: %v", argv, reply, err)
-					}
+					checkOneValue(rt, argv, reply)
 					served[w]++
 				}
 				e.Wait(w)
 				waiting = append(waiting, w)
-			} else if _, rest, err := resp.Parse(reply); err != nil || len(rest) > 0 {
-				rt.Fatalf("%q replied %q: %v, %d bytes behind", argv, reply, err, len(rest))
+			} else {
+				checkOneValue(rt, argv, reply)
 			}
 			if !spec.Write && len(e.Effects()) > 0 {
 				rt.Fatalf("%q has effects %q", argv, e.Effects())
 			}
 			after, _ := values(e)
-			for key := range mergedKeys(before, after) {
-				if before[key] == after[key] {
-					continue
-				}
-				flushed := strings.HasPrefix(spec.Name, "flush")
-				if !mayChange[key] && !flushed {
+			for key := range changedKeys(before, after) {
+				if !mayChange[key] && !strings.HasPrefix(spec.Name, "flush") {
 					rt.Fatalf("%q changed %q, which KeysOf does not tell", argv, key)
 				}
-				if was, there := versions[key]; there && was == e.versionOf([]byte(key)) && before[key] != "" && !e.isOverAt(key, now) {
-					rt.Fatalf("%q changed %q, which has the same version", argv, key)
-				}
-				if e.Touched()&(1<<PageOf([]byte(key))) == 0 {
-					rt.Fatalf("%q changed %q, whose page is not touched", argv, key)
-				}
+				was, there := versions[key]
+				checkNoted(rt, e, argv, key, there && before[key] != "" && !e.isOverAt(key, now), was)
 			}
 			if len(waiting) > 0 && rapid.IntRange(0, 3).Draw(rt, "cancel") == 0 {
 				i := rapid.IntRange(0, len(waiting)-1).Draw(rt, "which")
@@ -141,21 +131,39 @@ func TestHostileCommandsDoWhatTheirSpecsSay(t *testing.T) {
 	})
 }
 
+func checkOneValue(t *rapid.T, argv [][]byte, reply []byte) {
+	if _, rest, err := resp.Parse(reply); err != nil || len(rest) > 0 {
+		t.Fatalf("%q was answered %q: %v, %d bytes behind", argv, reply, err, len(rest))
+	}
+}
+
+// checkNoted fails if a command changed a key that has the same version as before,
+// if it had one, or whose page is not touched.
+func checkNoted(t *rapid.T, e *Engine, argv [][]byte, key string, had bool, version uint64) {
+	if had && version == e.versionOf([]byte(key)) {
+		t.Fatalf("%q changed %q, which has the same version", argv, key)
+	}
+	if e.Touched()&(1<<PageOf([]byte(key))) == 0 {
+		t.Fatalf("%q changed %q, whose page is not touched", argv, key)
+	}
+}
+
 // isOverAt reports whether a key had gone by itself before the command saw it.
 func (e *Engine) isOverAt(key string, now int64) bool {
 	_, there := e.keys[key]
 	return !there && e.versionOf([]byte(key))&1 == 1 && now >= testNow
 }
 
-func mergedKeys(a, b map[string]string) map[string]bool {
-	all := map[string]bool{}
-	for key := range a {
-		all[key] = true
+func changedKeys(before, after map[string]string) map[string]bool {
+	changed := map[string]bool{}
+	for _, all := range []map[string]string{before, after} {
+		for key := range all {
+			if before[key] != after[key] {
+				changed[key] = true
+			}
+		}
 	}
-	for key := range b {
-		all[key] = true
-	}
-	return all
+	return changed
 }
 
 // LREM in a list of many chunks removes the very elements that are asked for,

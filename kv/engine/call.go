@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"math"
+	"strings"
 
 	"roomd/kv/resp"
 )
@@ -22,13 +23,13 @@ type call struct {
 // run runs the command in argv and appends its reply.
 func (c *call) run() {
 	if len(c.argv) == 0 {
-		c.fail("ERR unknown command '', with args beginning with: ")
+		c.fail(UnknownCommand([][]byte{nil}))
 		return
 	}
 	c.spec = Lookup(c.argv[0])
 	switch {
 	case c.spec == nil:
-		c.unknown()
+		c.fail(UnknownCommand(c.argv))
 	case !c.spec.takes(len(c.argv)):
 		c.wrongArity()
 	case c.spec.run == nil: // the one that runs others cannot be in their table
@@ -57,6 +58,28 @@ func (c *call) write(key []byte, k kind) (en *entry, ok bool) {
 		return nil, false
 	}
 	return en, true
+}
+
+// existing is write for commands that reply with 0 if the key is not there. nil:
+// the reply has been given.
+func (c *call) existing(key []byte, k kind) *entry {
+	en, ok := c.write(key, k)
+	if ok && en == nil {
+		c.int(0)
+	}
+	return en
+}
+
+// length is LLEN, HLEN, SCARD and ZCARD.
+func length(c *call, k kind) {
+	en, ok := c.read(c.argv[1], k)
+	switch {
+	case !ok:
+	case en == nil:
+		c.int(0)
+	default:
+		c.int(en.obj.len())
+	}
 }
 
 // block says that the command has to wait. It has appended and changed nothing.
@@ -92,29 +115,34 @@ func (c *call) badExpire() { c.fail("ERR invalid expire time in '" + c.spec.Name
 
 const wrongType = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
-// unknown says that there is no such command, and quotes what was sent.
-func (c *call) unknown() {
-	const most = 128
-	msg := append([]byte("ERR unknown command '"), upTo(c.argv[0], most)...)
-	msg = append(msg, "', with args beginning with: "...)
-	room := most
-	for _, arg := range c.argv[1:] {
+// maxQuoted is how many bytes of what was sent errors repeat, of the name of a
+// command and of all its arguments together.
+const maxQuoted = 128
+
+// UnknownCommand returns Redis's error for a command that there is not: it repeats
+// what was sent, up to 128 bytes of the name and of the arguments.
+func UnknownCommand(argv [][]byte) string {
+	var b strings.Builder
+	b.WriteString("ERR unknown command '" + Quoted(argv[0]) + "', with args beginning with: ")
+	room := maxQuoted
+	for _, arg := range argv[1:] {
 		if room <= 0 {
 			break
 		}
-		arg = upTo(arg, room)
-		msg = append(msg, '\'')
-		msg = append(msg, arg...)
-		msg = append(msg, "' "...)
-		room -= len(arg) + len("'' ")
+		text := upTo(arg, room)
+		b.WriteString("'" + text + "' ")
+		room -= len(text) + len("'' ")
 	}
-	c.fail(string(msg))
+	return b.String()
 }
 
+// Quoted returns the beginning of an argument, as errors repeat it: 128 bytes.
+func Quoted(arg []byte) string { return upTo(arg, maxQuoted) }
+
 // upTo is the beginning of b up to n bytes or a zero, where Redis's texts end.
-func upTo(b []byte, n int) []byte {
+func upTo(b []byte, n int) string {
 	b, _, _ = bytes.Cut(b[:min(len(b), n)], []byte{0})
-	return b
+	return string(b)
 }
 
 func b2i(yes bool) int {
@@ -140,20 +168,9 @@ func (c *call) float(b []byte) (f float64, ok bool) {
 	return f, ok
 }
 
-// parseFloat reads a number that a float64 can hold, as Redis does: nothing else
-// is taken for zero, or for infinite.
 func parseFloat(b []byte) (f float64, ok bool) {
 	f, err := resp.ParseFloat(string(b))
-	switch {
-	case err != nil:
-		return 0, false
-	case math.IsInf(f, 0):
-		return f, bytes.ContainsAny(b, "iI") // it says inf
-	case f == 0:
-		digits, _, _ := bytes.Cut(bytes.ToLower(b), []byte("e"))
-		return f, bytes.ContainsAny(b, "xX") || !bytes.ContainsAny(digits, "123456789")
-	}
-	return f, true
+	return f, err == nil
 }
 
 // parseInt reads an integer as Redis does: in the one form it is written in, with

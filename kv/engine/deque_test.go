@@ -23,16 +23,11 @@ func TestDequeIsLikeASlice(t *testing.T) {
 		left := func() bool { return rapid.Bool().Draw(t, "left") }
 		t.Repeat(map[string]func(*rapid.T){
 			"push": func(t *rapid.T) {
-				l, n := left(), rapid.IntRange(1, 60).Draw(t, "n")
-				v := element(t)
+				l, n, v := left(), rapid.IntRange(1, 60).Draw(t, "n"), element(t)
 				for range n {
 					d.push(l, v)
-					if l {
-						model = slices.Insert(model, 0, v)
-					} else {
-						model = append(model, v)
-					}
 				}
+				model = slices.Insert(model, end(l, len(model)), slices.Repeat([][]byte{v}, n)...)
 			},
 			"pop": func(t *rapid.T) {
 				l := left()
@@ -44,10 +39,7 @@ func TestDequeIsLikeASlice(t *testing.T) {
 					if !ok {
 						return
 					}
-					i := len(model) - 1
-					if l {
-						i = 0
-					}
+					i := end(l, len(model)-1)
 					if !bytes.Equal(v, model[i]) {
 						t.Fatalf("pop = %.20q (%d), want %.20q (%d)", v, len(v), model[i], len(model[i]))
 					}
@@ -70,21 +62,8 @@ func TestDequeIsLikeASlice(t *testing.T) {
 			"remove": func(t *rapid.T) {
 				l, limit, v := left(), rapid.IntRange(1, 80).Draw(t, "limit"), element(t)
 				got := d.remove(l, limit, v)
-				want := 0
-				if !l {
-					slices.Reverse(model)
-				}
-				model = slices.DeleteFunc(model, func(e []byte) bool {
-					if want == limit || !bytes.Equal(e, v) {
-						return false
-					}
-					want++
-					return true
-				})
-				if !l {
-					slices.Reverse(model)
-				}
-				if got != want {
+				var want int
+				if model, want = without(model, l, limit, v); got != want {
 					t.Fatalf("remove = %d, want %d", got, want)
 				}
 			},
@@ -100,6 +79,32 @@ func TestDequeIsLikeASlice(t *testing.T) {
 			"": func(t *rapid.T) { checkDeque(t, &d, model) },
 		})
 	})
+}
+
+// end is 0 or, if it is the right one, right.
+func end(left bool, right int) int {
+	if left {
+		return 0
+	}
+	return right
+}
+
+// without removes up to limit elements v from a slice, from the left or the right.
+func without(model [][]byte, left bool, limit int, v []byte) (_ [][]byte, removed int) {
+	if !left {
+		slices.Reverse(model)
+	}
+	model = slices.DeleteFunc(model, func(e []byte) bool {
+		if removed == limit || !bytes.Equal(e, v) {
+			return false
+		}
+		removed++
+		return true
+	})
+	if !left {
+		slices.Reverse(model)
+	}
+	return model, removed
 }
 
 func checkDeque(t *rapid.T, d *deque, model [][]byte) {

@@ -85,14 +85,16 @@ var coreOps = map[op]applier{
 	},
 }
 
-// forApply finds what an op works on, or makes it if there is no such key.
-func (e *Engine) forApply(key []byte, k kind, empty func() collection) (*entry, error) {
+// forApply finds what an op adds elements to, or makes it if there is no such key.
+func (e *Engine) forApply(key []byte, k kind, r *reader, empty func() collection) (*entry, error) {
 	en := e.keys[string(key)]
 	switch {
+	case !r.more():
+		return nil, errDamaged
 	case en == nil:
 		return e.add(key, k, empty()), nil
 	case en.kind != k:
-		return nil, fmt.Errorf("%w: another kind of value", errDamaged)
+		return nil, errNoKey
 	}
 	return en, nil
 }

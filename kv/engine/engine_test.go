@@ -232,7 +232,7 @@ func TestSetsReplyAsRedis(t *testing.T) {
 		"move": {"SADD s a b", "2", "SMOVE s t a", "1", "SMOVE s t x", "0", "SMOVE s s b", "1", "SMOVE s t b", "1", "EXISTS s", "0", "SMEMBERS t", "~[a b]", "SET u 1", "OK", "SMOVE t u a", wrong, "SMOVE x u a", "0"},
 		"pop and pick": {"SPOP s", "nil", "SPOP s 2", "~[]", "SRANDMEMBER s", "nil", "SRANDMEMBER s 2", "[]", "SADD s a", "1", "SRANDMEMBER s", "a", "SRANDMEMBER s -3", "[a a a]", "SRANDMEMBER s 5", "[a]",
 			"SPOP s 0", "~[]", "SPOP s -1", "-ERR value is out of range, must be positive", "SPOP s 1 1", "-ERR syntax error", "SPOP s", "a", "EXISTS s", "0", "SADD s a", "1", "SPOP s 9", "~[a]"},
-		"scan":       {"SADD s a b c", "3", "SSCAN s 0 COUNT 2", "[1 [c b]]", "SSCAN s 1", "[0 [a]]", "SSCAN s 0 MATCH b", "[0 [b]]", "SSCAN x 0", "[0 []]"},
+		"scan":       {"SADD s a b c", "3", "SSCAN s 0 COUNT 2", "[1 [c b]]", "SSCAN s 1", "[0 [a]]", "SSCAN s 0 MATCH b", "[0 [b]]", "SSCAN x 0", "[0 []]", "SSCAN s 0 no", "-ERR syntax error", "SSCAN x 0 no", "[0 []]", "ZSCAN x 0 no", "[0 []]", "HSCAN x 0 no", "[0 []]"},
 		"wrong type": {"SET a 1", "OK", "SADD a 1", wrong, "SMEMBERS a", wrong, "SINTER x a", wrong, "SPOP a", wrong, "SREM a 1", wrong, "SUNIONSTORE x a", wrong},
 	} {
 		t.Run(name, d.run)

@@ -43,7 +43,7 @@ func longDouble(s []byte) (*big.Float, bool) {
 	if len(s) == 0 || len(s) >= maxFloatText {
 		return nil, false
 	}
-	near, err := resp.ParseFloat(string(s))
+	near, err := resp.NearestFloat(string(s))
 	if err != nil {
 		return nil, false
 	}

@@ -1,9 +1,6 @@
 package engine
 
-import (
-	"encoding/binary"
-	"strconv"
-)
+import "strconv"
 
 var hashSpecs = []Spec{
 	{Name: "hset", Arity: -4, Write: true, First: 1, Last: 1, Step: 1, run: hset},
@@ -14,7 +11,7 @@ var hashSpecs = []Spec{
 	{Name: "hgetall", Arity: 2, First: 1, Last: 1, Step: 1, run: hgetAll},
 	{Name: "hdel", Arity: -3, Write: true, First: 1, Last: 1, Step: 1, run: hdel},
 	{Name: "hexists", Arity: 3, First: 1, Last: 1, Step: 1, run: hexists},
-	{Name: "hlen", Arity: 2, First: 1, Last: 1, Step: 1, run: hlen},
+	{Name: "hlen", Arity: 2, First: 1, Last: 1, Step: 1, run: func(c *call) { length(c, kindHash) }},
 	{Name: "hkeys", Arity: 2, First: 1, Last: 1, Step: 1, run: hkeys},
 	{Name: "hvals", Arity: 2, First: 1, Last: 1, Step: 1, run: hvals},
 	{Name: "hstrlen", Arity: 3, First: 1, Last: 1, Step: 1, run: hstrlen},
@@ -26,7 +23,7 @@ var hashSpecs = []Spec{
 
 var hashOps = map[op]applier{
 	opHSet: func(e *Engine, key []byte, r *reader) error {
-		en, err := e.forApply(key, kindHash, func() collection { return &hash{} })
+		en, err := e.forApply(key, kindHash, r, func() collection { return &hash{} })
 		if err != nil {
 			return err
 		}
@@ -55,15 +52,13 @@ var hashOps = map[op]applier{
 var hashCodec = codec{
 	name: "hash",
 	append: func(b []byte, en *entry) []byte {
-		h := en.obj.(*hash)
-		b = binary.AppendUvarint(b, uint64(h.len()))
+		f, h := effects{b: b}, en.obj.(*hash)
+		f.num(uint64(h.len()))
 		for i := range h.items {
-			b = binary.AppendUvarint(b, uint64(len(h.items[i].name)))
-			b = append(b, h.items[i].name...)
-			b = binary.AppendUvarint(b, uint64(len(h.items[i].val)))
-			b = append(b, h.items[i].val...)
+			f.str(h.items[i].name)
+			f.bytes(h.items[i].val)
 		}
-		return b
+		return f.b
 	},
 	read: func(en *entry, r *reader) error {
 		h := &hash{}
@@ -104,9 +99,6 @@ func (h *hash) set(field, val []byte) (added bool) {
 }
 
 func (h *hash) get(field []byte) (val []byte, ok bool) {
-	if h == nil {
-		return nil, false
-	}
 	if i := h.find(field); i >= 0 {
 		return h.items[i].val, true
 	}
@@ -123,13 +115,14 @@ func (h *hash) remove(field []byte) bool {
 	return true
 }
 
-// readHash returns the hash of a command that reads; nil if it is not there.
+// readHash returns the hash of a command that reads; an empty one if it is not
+// there.
 func (c *call) readHash() (h *hash, ok bool) {
 	en, ok := c.read(c.argv[1], kindHash)
-	if en != nil {
-		h = en.obj.(*hash)
+	if en == nil {
+		return &hash{}, ok
 	}
-	return h, ok
+	return en.obj.(*hash), true
 }
 
 // hashSet sets fields, given with their values in turn, of a hash that has the
@@ -209,10 +202,6 @@ func hgetAll(c *call) {
 	if !ok {
 		return
 	}
-	if h == nil {
-		c.pairs(0)
-		return
-	}
 	c.pairs(h.len())
 	for i := range h.items {
 		c.text(h.items[i].name)
@@ -221,11 +210,8 @@ func hgetAll(c *call) {
 }
 
 func hdel(c *call) {
-	en, ok := c.write(c.argv[1], kindHash)
-	if !ok || en == nil {
-		if ok {
-			c.int(0)
-		}
+	en := c.existing(c.argv[1], kindHash)
+	if en == nil {
 		return
 	}
 	h, before := en.obj.(*hash), en.obj.len()
@@ -247,24 +233,9 @@ func hexists(c *call) {
 	}
 }
 
-func hlen(c *call) {
-	h, ok := c.readHash()
-	switch {
-	case !ok:
-	case h == nil:
-		c.int(0)
-	default:
-		c.int(h.len())
-	}
-}
-
 func hkeys(c *call) {
 	h, ok := c.readHash()
 	if !ok {
-		return
-	}
-	if h == nil {
-		c.array(0)
 		return
 	}
 	c.array(h.len())
@@ -276,10 +247,6 @@ func hkeys(c *call) {
 func hvals(c *call) {
 	h, ok := c.readHash()
 	if !ok {
-		return
-	}
-	if h == nil {
-		c.array(0)
 		return
 	}
 	c.array(h.len())
@@ -388,21 +355,11 @@ func hincrByEx(c *call) {
 }
 
 func hscan(c *call) {
-	var o scanOptions
-	if !c.scanCursor(&o, c.argv[2]) {
-		return
-	}
-	h, ok := c.readHash()
+	obj, o, ok := c.scanOf(kindHash)
 	if !ok {
 		return
 	}
-	if h == nil {
-		c.scanned(0, nil)
-		return
-	}
-	if !c.scanOptions(&o, c.argv[3:]) {
-		return
-	}
+	h := obj.(*hash)
 	var found []string
 	first, last := o.downFrom(h.len())
 	for i := first - 1; i >= last; i-- {

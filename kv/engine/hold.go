@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"encoding/binary"
+	"bytes"
 	"fmt"
 	"math"
 )
@@ -22,11 +22,11 @@ func (l *lock) bytes() int { return 64 + len(l.token) }
 var lockCodec = codec{
 	name: "lock",
 	append: func(b []byte, en *entry) []byte {
-		l := en.obj.(*lock)
-		b = binary.AppendUvarint(b, l.epoch)
-		b = binary.AppendUvarint(b, l.ttl)
-		b = binary.AppendUvarint(b, uint64(len(l.token)))
-		return append(b, l.token...)
+		f, l := effects{b: b}, en.obj.(*lock)
+		f.num(l.epoch)
+		f.num(l.ttl)
+		f.bytes(l.token)
+		return f.b
 	},
 	read: func(en *entry, r *reader) error {
 		l := &lock{epoch: r.num(), ttl: r.num(), token: append([]byte{}, r.bytes()...)}
@@ -53,11 +53,7 @@ func (e *Engine) renewLoaded() {
 
 // hold is HOLD key token ttl: the epoch, as soon as nobody else holds the key.
 func hold(c *call) {
-	en, ok := c.write(c.argv[1], kindLock)
-	if !ok {
-		return
-	}
-	ttl, ok := c.holdTTL()
+	en, ttl, ok := c.holdArgs()
 	switch {
 	case !ok:
 		return
@@ -66,7 +62,7 @@ func hold(c *call) {
 		pg := &c.e.pages[en.page]
 		pg.epoch++
 		en.obj = &lock{token: append([]byte{}, c.argv[2]...), epoch: pg.epoch}
-	case string(en.obj.(*lock).token) != string(c.argv[2]):
+	case !c.holds(en):
 		c.block()
 		return
 	}
@@ -75,27 +71,30 @@ func hold(c *call) {
 
 // renewHold is RENEW key token ttl: the epoch, null if the hold is over.
 func renewHold(c *call) {
-	en, ok := c.write(c.argv[1], kindLock)
-	if !ok {
-		return
-	}
-	ttl, ok := c.holdTTL()
+	en, ttl, ok := c.holdArgs()
 	switch {
 	case !ok:
-	case en == nil || string(en.obj.(*lock).token) != string(c.argv[2]):
+	case en == nil || !c.holds(en):
 		c.null()
 	default:
 		c.renew(en, ttl)
 	}
 }
 
-func (c *call) holdTTL() (ttl int64, ok bool) {
+// holdArgs finds the lock, nil if nobody holds it, and reads for how long.
+func (c *call) holdArgs() (en *entry, ttl int64, ok bool) {
+	if en, ok = c.write(c.argv[1], kindLock); !ok {
+		return nil, 0, false
+	}
 	if ttl, ok = c.integer(c.argv[3]); ok && (ttl <= 0 || ttl > maxHold) {
 		c.badExpire()
-		return 0, false
+		return nil, 0, false
 	}
-	return ttl, ok
+	return en, ttl, ok
 }
+
+// holds reports whether a lock is held by the token that the command has.
+func (c *call) holds(en *entry) bool { return bytes.Equal(en.obj.(*lock).token, c.argv[2]) }
 
 // renew begins a hold's time anew. That has an effect only if it is another time
 // than before.
@@ -114,11 +113,11 @@ func (c *call) renew(en *entry, ttl int64) {
 
 // unhold is UNHOLD key token: 1 if the hold was let go.
 func unhold(c *call) {
-	en, ok := c.write(c.argv[1], kindLock)
-	if !ok {
+	en := c.existing(c.argv[1], kindLock)
+	if en == nil {
 		return
 	}
-	held := en != nil && string(en.obj.(*lock).token) == string(c.argv[2])
+	held := c.holds(en)
 	if held {
 		c.e.logDel(en.key)
 		c.e.remove(en)

@@ -19,7 +19,7 @@ var listSpecs = []Spec{
 	{Name: "brpop", Arity: -3, Write: true, Blocking: true, waits: kindList, First: 1, Last: -2, Step: 1, run: func(c *call) { blockingPop(c, false) }},
 	{Name: "lmove", Arity: 5, Write: true, First: 1, Last: 2, Step: 1, run: lmove},
 	{Name: "rpoplpush", Arity: 3, Write: true, First: 1, Last: 2, Step: 1, run: func(c *call) { move(c, false, true) }},
-	{Name: "llen", Arity: 2, First: 1, Last: 1, Step: 1, run: llen},
+	{Name: "llen", Arity: 2, First: 1, Last: 1, Step: 1, run: func(c *call) { length(c, kindList) }},
 	{Name: "lindex", Arity: 3, First: 1, Last: 1, Step: 1, run: lindex},
 	{Name: "lrange", Arity: 4, First: 1, Last: 1, Step: 1, run: lrange},
 	{Name: "lpos", Arity: -3, First: 1, Last: 1, Step: 1, run: lpos},
@@ -57,18 +57,16 @@ func pop(c *call, left bool) {
 		c.wrongArity()
 		return
 	}
-	count, ok := int64(-1), true
-	if len(c.argv) == 3 {
-		if count, ok = c.positive(c.argv[2]); !ok {
-			return
-		}
+	count, ok := c.popCount()
+	if !ok {
+		return
 	}
 	en, ok := c.write(c.argv[1], kindList)
 	switch {
 	case !ok:
 	case en == nil:
 		c.null()
-	case count == -1:
+	case len(c.argv) == 2:
 		v, _ := en.obj.(*deque).pop(left)
 		c.bulk(v)
 		c.popped(en, left, 1)
@@ -77,13 +75,20 @@ func pop(c *call, left bool) {
 	}
 }
 
-// positive reads how many elements to take.
-func (c *call) positive(arg []byte) (n int64, ok bool) {
-	if n, ok = parseInt(arg); !ok || n < 0 {
-		c.fail("ERR value is out of range, must be positive")
-		return 0, false
+// popCount reads how many elements to take, if that is said: 1 otherwise.
+func (c *call) popCount() (n int64, ok bool) {
+	switch len(c.argv) {
+	case 2:
+		return 1, true
+	case 3:
+		if n, ok = parseInt(c.argv[2]); !ok || n < 0 {
+			c.fail("ERR value is out of range, must be positive")
+			return 0, false
+		}
+		return n, true
 	}
-	return n, true
+	c.syntaxError()
+	return 0, false
 }
 
 // popMany takes up to count elements and replies with an array of them.
@@ -112,9 +117,30 @@ func (c *call) popped(en *entry, left bool, n int) {
 	c.e.changed(en)
 }
 
-// manyPop reads what LMPOP and ZMPOP have in common: keys, one of two words for
-// the end to take from, and how many to take.
-func (c *call) manyPop(first, second string) (keys [][]byte, isFirst bool, count int64, ok bool) {
+// manyPop is LMPOP and ZMPOP, which say with one of two words which end to take
+// from. take takes from the first key that is there, and replies.
+func (c *call) manyPop(k kind, first, second string, take func(en *entry, isFirst bool, count int64)) {
+	keys, isFirst, count, ok := c.manyPopArgs(first, second)
+	if !ok {
+		return
+	}
+	for _, key := range keys {
+		en, ok := c.write(key, k)
+		if !ok {
+			return
+		}
+		if en != nil {
+			c.array(2)
+			c.bulk(key)
+			take(en, isFirst, count)
+			return
+		}
+	}
+	c.null()
+}
+
+// manyPopArgs reads keys, one of two words, and how many elements to take.
+func (c *call) manyPopArgs(first, second string) (keys [][]byte, isFirst bool, count int64, ok bool) {
 	n, ok := parseInt(c.argv[1])
 	if !ok || n <= 0 {
 		c.fail("ERR numkeys should be greater than 0")
@@ -145,29 +171,13 @@ func (c *call) manyPop(first, second string) (keys [][]byte, isFirst bool, count
 }
 
 func lmpop(c *call) {
-	keys, left, count, ok := c.manyPop("LEFT", "RIGHT")
-	if !ok {
-		return
-	}
-	for _, key := range keys {
-		en, ok := c.write(key, kindList)
-		if !ok {
-			return
-		}
-		if en != nil {
-			c.array(2)
-			c.bulk(key)
-			c.popMany(en, left, count)
-			return
-		}
-	}
-	c.null()
+	c.manyPop(kindList, "LEFT", "RIGHT", c.popMany)
 }
 
 // timeout checks how long a command is to wait at most. Waiting is for whoever
 // called the engine.
 func (c *call) timeout(arg []byte) (ok bool) {
-	seconds, err := resp.ParseFloat(string(arg))
+	seconds, err := resp.NearestFloat(string(arg))
 	switch ms := math.Ceil(seconds * 1000); {
 	case err != nil:
 		c.fail("ERR timeout is not a float or out of range")
@@ -181,31 +191,37 @@ func (c *call) timeout(arg []byte) (ok bool) {
 	return false
 }
 
-// blockingPop is BLPOP and BRPOP.
-func blockingPop(c *call, left bool) {
+// firstThere returns the first key of a command that blocks, which are its
+// arguments but the last, that is there. en is nil if the command is refused or
+// has to wait.
+func (c *call) firstThere(k kind) (key []byte, en *entry) {
 	last := len(c.argv) - 1
 	if !c.timeout(c.argv[last]) {
-		return
+		return nil, nil
 	}
 	for _, key := range c.argv[1:last] {
-		en, ok := c.read(key, kindList)
-		if !ok {
-			return
+		if en, ok := c.read(key, k); !ok || en != nil {
+			return key, en
 		}
-		if en == nil {
-			continue
-		}
-		v, _ := en.obj.(*deque).pop(left)
-		c.array(2)
-		c.bulk(key)
-		c.bulk(v)
-		if c.serving {
-			c.took = Taken{Any: true, Key: bytes.Clone(key), Value: bytes.Clone(v), Left: left}
-		}
-		c.popped(en, left, 1)
-		return
 	}
 	c.block()
+	return nil, nil
+}
+
+// blockingPop is BLPOP and BRPOP.
+func blockingPop(c *call, left bool) {
+	key, en := c.firstThere(kindList)
+	if en == nil {
+		return
+	}
+	v, _ := en.obj.(*deque).pop(left)
+	c.array(2)
+	c.bulk(key)
+	c.bulk(v)
+	if c.serving {
+		c.took = Taken{Any: true, Key: bytes.Clone(key), Value: bytes.Clone(v), Left: left}
+	}
+	c.popped(en, left, 1)
 }
 
 func lmove(c *call) {
@@ -256,17 +272,6 @@ func move(c *call, fromLeft, toLeft bool) {
 	dst.obj.(*deque).push(toLeft, v)
 	c.e.logArgs(pushOp(toLeft), dst.key, [][]byte{v})
 	c.e.changed(dst)
-}
-
-func llen(c *call) {
-	en, ok := c.read(c.argv[1], kindList)
-	switch {
-	case !ok:
-	case en == nil:
-		c.int(0)
-	default:
-		c.int(en.obj.len())
-	}
 }
 
 // index finds the number of an element that an argument means, which is negative
@@ -340,12 +345,8 @@ func linsert(c *call) {
 		c.syntaxError()
 		return
 	}
-	en, ok := c.write(c.argv[1], kindList)
-	if !ok {
-		return
-	}
+	en := c.existing(c.argv[1], kindList)
 	if en == nil {
-		c.int(0)
 		return
 	}
 	d := en.obj.(*deque)
@@ -427,12 +428,8 @@ func lrem(c *call) {
 	if !ok {
 		return
 	}
-	en, ok := c.write(c.argv[1], kindList)
-	if !ok {
-		return
-	}
+	en := c.existing(c.argv[1], kindList)
 	if en == nil {
-		c.int(0)
 		return
 	}
 	limit := count

@@ -81,14 +81,9 @@ func (e *Engine) onList(key []byte, f func(*deque) bool) error {
 }
 
 func applyPush(e *Engine, key []byte, r *reader, left bool) error {
-	en := e.keys[string(key)]
-	switch {
-	case !r.more():
-		return errDamaged
-	case en == nil:
-		en = e.add(key, kindList, &deque{})
-	case en.kind != kindList:
-		return errNoKey
+	en, err := e.forApply(key, kindList, r, func() collection { return &deque{} })
+	if err != nil {
+		return err
 	}
 	for r.more() {
 		if v := r.bytes(); r.err == nil {

@@ -76,7 +76,7 @@ func pubsub(c *call) {
 	case is(sub, "CHANNELS"):
 		c.fail("ERR unknown subcommand or wrong number of arguments for '" + string(sub) + "'. Try PUBSUB HELP.")
 	default:
-		c.fail("ERR unknown subcommand '" + string(upTo(sub, 128)) + "'. Try PUBSUB HELP.")
+		c.fail("ERR unknown subcommand '" + Quoted(sub) + "'. Try PUBSUB HELP.")
 	}
 }
 

@@ -60,10 +60,21 @@ func (c *call) scanOptions(o *scanOptions, args [][]byte) (ok bool) {
 	return true
 }
 
-// scanArgs reads a cursor and what follows it.
-func (c *call) scanArgs(args [][]byte) (o scanOptions, ok bool) {
-	ok = c.scanCursor(&o, args[0]) && c.scanOptions(&o, args[1:])
-	return o, ok
+// scanOf begins HSCAN, SSCAN and ZSCAN. ok is false if the reply has been given:
+// as in Redis, options are not looked at if the key is not there.
+func (c *call) scanOf(k kind) (obj collection, o scanOptions, ok bool) {
+	if !c.scanCursor(&o, c.argv[2]) {
+		return nil, o, false
+	}
+	en, ok := c.read(c.argv[1], k)
+	if !ok {
+		return nil, o, false
+	}
+	if en == nil {
+		c.scanned(0, nil)
+		return nil, o, false
+	}
+	return en.obj, o, c.scanOptions(&o, c.argv[3:])
 }
 
 func (o *scanOptions) wants(name string) bool {
@@ -95,8 +106,8 @@ func (c *call) scanned(cursor uint64, found []string) {
 const pageBits = 6
 
 func scan(c *call) {
-	o, ok := c.scanArgs(c.argv[1:])
-	if !ok {
+	var o scanOptions
+	if !c.scanCursor(&o, c.argv[1]) || !c.scanOptions(&o, c.argv[2:]) {
 		return
 	}
 	p := int(o.cursor % Pages)

@@ -1,16 +1,12 @@
 package engine
 
-import (
-	"encoding/binary"
-)
-
 var setSpecs = []Spec{
 	{Name: "sadd", Arity: -3, Write: true, First: 1, Last: 1, Step: 1, run: sadd},
 	{Name: "srem", Arity: -3, Write: true, First: 1, Last: 1, Step: 1, run: srem},
 	{Name: "smembers", Arity: 2, First: 1, Last: 1, Step: 1, run: smembers},
 	{Name: "sismember", Arity: 3, First: 1, Last: 1, Step: 1, run: sismember},
 	{Name: "smismember", Arity: -3, First: 1, Last: 1, Step: 1, run: smismember},
-	{Name: "scard", Arity: 2, First: 1, Last: 1, Step: 1, run: scard},
+	{Name: "scard", Arity: 2, First: 1, Last: 1, Step: 1, run: func(c *call) { length(c, kindSet) }},
 	{Name: "smove", Arity: 4, Write: true, First: 1, Last: 2, Step: 1, run: smove},
 	{Name: "spop", Arity: -2, Write: true, First: 1, Last: 1, Step: 1, run: spop},
 	{Name: "srandmember", Arity: -2, First: 1, Last: 1, Step: 1, run: srandmember},
@@ -26,7 +22,7 @@ var setSpecs = []Spec{
 
 var setOps = map[op]applier{
 	opSAdd: func(e *Engine, key []byte, r *reader) error {
-		en, err := e.forApply(key, kindSet, func() collection { return &set{} })
+		en, err := e.forApply(key, kindSet, r, func() collection { return &set{} })
 		if err != nil {
 			return err
 		}
@@ -54,13 +50,12 @@ var setOps = map[op]applier{
 var setCodec = codec{
 	name: "set",
 	append: func(b []byte, en *entry) []byte {
-		s := en.obj.(*set)
-		b = binary.AppendUvarint(b, uint64(s.len()))
+		f, s := effects{b: b}, en.obj.(*set)
+		f.num(uint64(s.len()))
 		for i := range s.items {
-			b = binary.AppendUvarint(b, uint64(len(s.items[i].name)))
-			b = append(b, s.items[i].name...)
+			f.str(s.items[i].name)
 		}
-		return b
+		return f.b
 	},
 	read: func(en *entry, r *reader) error {
 		s := &set{}
@@ -130,17 +125,12 @@ func (c *call) setAdd(key []byte, en *entry, members [][]byte) (added int) {
 }
 
 func srem(c *call) {
-	en, ok := c.write(c.argv[1], kindSet)
-	if !ok {
-		return
+	if en := c.existing(c.argv[1], kindSet); en != nil {
+		c.int(c.setRemove(en, c.argv[2:]))
 	}
-	c.int(c.setRemove(en, c.argv[2:]))
 }
 
 func (c *call) setRemove(en *entry, members [][]byte) (removed int) {
-	if en == nil {
-		return 0
-	}
 	s := en.obj.(*set)
 	for _, m := range members {
 		removed += b2i(s.take(m))
@@ -182,19 +172,9 @@ func smismember(c *call) {
 	}
 }
 
-func scard(c *call) {
-	if s, ok := c.readSet(c.argv[1]); ok {
-		c.int(s.len())
-	}
-}
-
 func smove(c *call) {
-	src, ok := c.write(c.argv[1], kindSet)
-	if !ok {
-		return
-	}
+	src := c.existing(c.argv[1], kindSet)
 	if src == nil { // whatever the other is
-		c.int(0)
 		return
 	}
 	dst, ok := c.write(c.argv[2], kindSet)
@@ -213,21 +193,11 @@ func smove(c *call) {
 }
 
 func sscan(c *call) {
-	var o scanOptions
-	if !c.scanCursor(&o, c.argv[2]) {
-		return
-	}
-	s, ok := c.readSet(c.argv[1])
+	obj, o, ok := c.scanOf(kindSet)
 	if !ok {
 		return
 	}
-	if s.len() == 0 {
-		c.scanned(0, nil)
-		return
-	}
-	if !c.scanOptions(&o, c.argv[3:]) {
-		return
-	}
+	s := obj.(*set)
 	var found []string
 	first, last := o.downFrom(s.len())
 	for i := first - 1; i >= last; i-- {

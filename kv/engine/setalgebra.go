@@ -1,11 +1,8 @@
 package engine
 
-import (
-	"math/rand/v2"
-	"slices"
-)
+import "slices"
 
-// What combines sets, and what picks members by chance.
+// What combines sets.
 
 // readSets returns sets; empty ones for those that are not there.
 func (c *call) readSets(keys [][]byte) (sets []*set, ok bool) {
@@ -30,18 +27,24 @@ func combineStore(c *call, with func([]*set) *set) {
 		return
 	}
 	result := with(sets)
-	key := c.argv[1]
+	c.storeResult(c.argv[1], kindSet, result)
+}
+
+// storeResult has a key hold what was computed, whatever it holds, and replies
+// with how many elements that has.
+func (c *call) storeResult(key []byte, k kind, result collection) {
 	en, ok := c.any(key)
 	if !ok {
 		return
 	}
-	c.int(result.len())
+	n := result.len()
 	switch {
-	case result.len() > 0:
-		c.e.putObject(key, en, kindSet, result)
+	case n > 0:
+		c.e.putObject(key, en, k, result)
 	case en != nil:
 		c.e.del(en)
 	}
+	c.int(n)
 }
 
 // putObject sets a key, which has the entry en or none, to a value that is no
@@ -149,112 +152,4 @@ func sintercard(c *call) {
 		return count != limit
 	})
 	c.int64(count)
-}
-
-func spop(c *call) {
-	count, ok := int64(1), true
-	switch {
-	case len(c.argv) > 3:
-		c.syntaxError()
-		return
-	case len(c.argv) == 3:
-		if count, ok = parseInt(c.argv[2]); !ok || count < 0 {
-			c.fail("ERR value is out of range, must be positive")
-			return
-		}
-	}
-	en, ok := c.write(c.argv[1], kindSet)
-	if !ok {
-		return
-	}
-	var s *set
-	if en != nil {
-		s = en.obj.(*set)
-		count = min(count, int64(s.len()))
-	}
-	switch {
-	case len(c.argv) == 3 && s == nil:
-		c.set(0)
-		return
-	case len(c.argv) == 3:
-		c.set(int(count))
-	case s == nil:
-		c.null()
-		return
-	}
-	if count == 0 {
-		return
-	}
-	c.e.fx.begin(opSRem, en.key)
-	for range count {
-		i := rand.IntN(s.len())
-		c.text(s.items[i].name)
-		c.e.fx.str(s.items[i].name)
-		s.remove(i)
-	}
-	c.e.fx.end()
-	c.e.changed(en)
-}
-
-// maxSample is how many members may be asked for that may be the same.
-const maxSample = 1 << 20
-
-func srandmember(c *call) {
-	if len(c.argv) > 3 {
-		c.syntaxError()
-		return
-	}
-	count, ok := int64(1), true
-	if len(c.argv) == 3 {
-		count, ok = parseInt(c.argv[2])
-		switch {
-		case !ok:
-			c.notInteger()
-			return
-		case count < -maxSample:
-			c.fail("ERR value is out of range")
-			return
-		}
-	}
-	s, ok := c.readSet(c.argv[1])
-	switch {
-	case !ok:
-	case len(c.argv) == 2 && s.len() == 0:
-		c.null()
-	case len(c.argv) == 2:
-		c.text(s.items[rand.IntN(s.len())].name)
-	case s.len() == 0:
-		c.array(0)
-	default:
-		c.sample(s, count)
-	}
-}
-
-// sample replies with members by chance: count different ones, or -count that
-// may be the same.
-func (c *call) sample(s *set, count int64) {
-	n := s.len()
-	switch {
-	case count < 0:
-		c.array(int(-count))
-		for range -count {
-			c.text(s.items[rand.IntN(n)].name)
-		}
-	case count >= int64(n):
-		c.array(n)
-		for i := range s.items {
-			c.text(s.items[i].name)
-		}
-	default:
-		c.array(int(count))
-		taken := make(map[int]bool, count) // Floyd's way: each choice equally likely
-		for last := n - int(count); last < n; last++ {
-			i := rand.IntN(last + 1)
-			if taken[i] {
-				i = last
-			}
-			taken[i] = true
-			c.text(s.items[i].name)
-		}
-	}
 }

@@ -196,7 +196,7 @@ func zcombine(c *call, with func(*zcombination) *ranking, scores bool) {
 func zcombineStore(c *call, with func(*zcombination) *ranking, scores bool) {
 	q, rest, ok := c.parseSources(c.argv[2:])
 	if ok && q.parse(c, rest, scores, true) {
-		c.storeSorted(c.argv[1], with(&q))
+		c.storeResult(c.argv[1], kindSorted, with(&q))
 	}
 }
 

@@ -17,14 +17,15 @@ type scoreBound struct {
 }
 
 // parseScoreBound reads a number with an opening bracket before it if it is itself
-// outside. As in Redis, nothing at all is zero, and blanks may come first.
+// outside. As in Redis, nothing at all is zero, blanks may come first, and what a
+// float64 cannot hold is taken for what is nearest.
 func parseScoreBound(arg []byte) (b scoreBound, ok bool) {
 	text, open := strings.CutPrefix(string(arg), "(")
 	b.open = open
 	if text == "" {
 		return b, true
 	}
-	score, err := resp.ParseFloat(strings.TrimLeft(text, " \t\n\v\f\r"))
+	score, err := resp.NearestFloat(strings.TrimLeft(text, " \t\n\v\f\r"))
 	b.score = score
 	return b, err == nil
 }

@@ -123,14 +123,19 @@ func zrange(c *call, q zquery) {
 func (c *call) ranked(r *ranking, lo, hi int, reverse, withScores bool) {
 	c.array(hi - lo)
 	for s := range r.all(lo, hi, reverse) {
-		if withScores {
-			c.array(2)
-		}
-		c.text(s.member)
-		if withScores {
-			c.double(s.score)
-		}
+		c.member(s, withScores)
 	}
+}
+
+// member replies with a member, in an array with its score if that is wanted.
+func (c *call) member(s scored, withScore bool) {
+	if !withScore {
+		c.text(s.member)
+		return
+	}
+	c.array(2)
+	c.text(s.member)
+	c.double(s.score)
 }
 
 func zrangestore(c *call) {
@@ -146,23 +151,7 @@ func zrangestore(c *call) {
 	for s := range r.all(lo, hi, q.reverse) {
 		result.add(s.member, s.score)
 	}
-	c.storeSorted(c.argv[1], result)
-}
-
-// storeSorted has a key hold a sorted set, whatever it holds, and replies with how
-// many members that has.
-func (c *call) storeSorted(key []byte, r *ranking) {
-	en, ok := c.any(key)
-	if !ok {
-		return
-	}
-	switch {
-	case r.len() > 0:
-		c.e.putObject(key, en, kindSorted, r)
-	case en != nil:
-		c.e.del(en)
-	}
-	c.int(r.len())
+	c.storeResult(c.argv[1], kindSorted, result)
 }
 
 // zcount is ZCOUNT and ZLEXCOUNT.
@@ -183,12 +172,8 @@ func zremrange(c *call, by by) {
 	if !ok {
 		return
 	}
-	en, ok := c.write(c.argv[1], kindSorted)
-	if !ok {
-		return
-	}
+	en := c.existing(c.argv[1], kindSorted)
 	if en == nil {
-		c.int(0)
 		return
 	}
 	lo, hi := span(en.obj.(*ranking))
@@ -230,14 +215,9 @@ func (r *reader) score() float64 {
 
 var sortedOps = map[op]applier{
 	opZAdd: func(e *Engine, key []byte, r *reader) error {
-		en := e.keys[string(key)]
-		switch {
-		case !r.more():
-			return errDamaged
-		case en == nil:
-			en = e.add(key, kindSorted, &ranking{})
-		case en.kind != kindSorted:
-			return errNoKey
+		en, err := e.forApply(key, kindSorted, r, func() collection { return &ranking{} })
+		if err != nil {
+			return err
 		}
 		for r.more() {
 			score, member := r.score(), r.bytes()

@@ -17,7 +17,7 @@ var sortedSpecs = append(sortedAlgebraSpecs, []Spec{
 	{Name: "zrevrank", Arity: 3, First: 1, Last: 1, Step: 1, run: func(c *call) { zrank(c, true) }},
 	{Name: "zrandmember", Arity: -2, First: 1, Last: 1, Step: 1, run: zrandmember},
 	{Name: "zscan", Arity: -3, First: 1, Last: 1, Step: 1, run: zscan},
-	{Name: "zcard", Arity: 2, First: 1, Last: 1, Step: 1, run: zcard},
+	{Name: "zcard", Arity: 2, First: 1, Last: 1, Step: 1, run: func(c *call) { length(c, kindSorted) }},
 	{Name: "zcount", Arity: 4, First: 1, Last: 1, Step: 1, run: func(c *call) { zcount(c, byScore) }},
 	{Name: "zlexcount", Arity: 4, First: 1, Last: 1, Step: 1, run: func(c *call) { zcount(c, byLex) }},
 	{Name: "zrange", Arity: -4, First: 1, Last: 1, Step: 1, run: func(c *call) { zrange(c, zquery{open: true}) }},
@@ -71,12 +71,8 @@ func (l *change) end() {
 }
 
 func zrem(c *call) {
-	en, ok := c.write(c.argv[1], kindSorted)
-	if !ok {
-		return
-	}
+	en := c.existing(c.argv[1], kindSorted)
 	if en == nil {
-		c.int(0)
 		return
 	}
 	r := en.obj.(*ranking)
@@ -147,21 +143,12 @@ func zrank(c *call, reverse bool) {
 	c.int(rank)
 }
 
-func zcard(c *call) {
-	if r, ok := c.sorted(c.argv[1]); ok {
-		c.int(r.len())
-	}
-}
-
 func zscan(c *call) {
-	o, ok := c.scanArgs(c.argv[2:])
+	obj, o, ok := c.scanOf(kindSorted)
 	if !ok {
 		return
 	}
-	r, ok := c.sorted(c.argv[1])
-	if !ok {
-		return
-	}
+	r := obj.(*ranking)
 	first, last := o.downFrom(r.len())
 	var found []string
 	for i := first - 1; i >= last; i-- {
@@ -174,15 +161,9 @@ func zscan(c *call) {
 
 // zpop is ZPOPMIN and ZPOPMAX.
 func zpop(c *call, most bool) {
-	if len(c.argv) > 3 {
-		c.syntaxError()
+	count, ok := c.popCount()
+	if !ok {
 		return
-	}
-	count, ok := int64(1), true
-	if len(c.argv) == 3 {
-		if count, ok = c.positive(c.argv[2]); !ok {
-			return
-		}
 	}
 	en, ok := c.write(c.argv[1], kindSorted)
 	if !ok {
@@ -194,9 +175,7 @@ func zpop(c *call, most bool) {
 	}
 	popped := c.e.zpop(en, most, count)
 	if len(c.argv) == 2 {
-		c.array(2)
-		c.text(popped[0].member)
-		c.double(popped[0].score)
+		c.member(popped[0], true)
 		return
 	}
 	c.scoredArray(popped)
@@ -230,55 +209,28 @@ func (e *Engine) zremove(en *entry, lo, hi int, reverse bool) []scored {
 func (c *call) scoredArray(entries []scored) {
 	c.array(len(entries))
 	for _, s := range entries {
-		c.array(2)
-		c.text(s.member)
-		c.double(s.score)
+		c.member(s, true)
 	}
 }
 
 func zmpop(c *call) {
-	keys, least, count, ok := c.manyPop("MIN", "MAX")
-	if !ok {
-		return
-	}
-	for _, key := range keys {
-		en, ok := c.write(key, kindSorted)
-		if !ok {
-			return
-		}
-		if en != nil {
-			c.array(2)
-			c.bulk(key)
-			c.scoredArray(c.e.zpop(en, !least, count))
-			return
-		}
-	}
-	c.null()
+	c.manyPop(kindSorted, "MIN", "MAX", func(en *entry, least bool, count int64) {
+		c.scoredArray(c.e.zpop(en, !least, count))
+	})
 }
 
 // blockingZPop is BZPOPMIN and BZPOPMAX.
 func blockingZPop(c *call, most bool) {
-	last := len(c.argv) - 1
-	if !c.timeout(c.argv[last]) {
+	key, en := c.firstThere(kindSorted)
+	if en == nil {
 		return
 	}
-	for _, key := range c.argv[1:last] {
-		en, ok := c.read(key, kindSorted)
-		if !ok {
-			return
-		}
-		if en == nil {
-			continue
-		}
-		s := c.e.zpop(en, most, 1)[0]
-		c.array(3)
-		c.bulk(key)
-		c.text(s.member)
-		c.double(s.score)
-		if c.serving {
-			c.took = Taken{Any: true, Key: bytes.Clone(key), Value: []byte(s.member), Sorted: true, Score: s.score}
-		}
-		return
+	s := c.e.zpop(en, most, 1)[0]
+	c.array(3)
+	c.bulk(key)
+	c.text(s.member)
+	c.double(s.score)
+	if c.serving {
+		c.took = Taken{Any: true, Key: bytes.Clone(key), Value: []byte(s.member), Sorted: true, Score: s.score}
 	}
-	c.block()
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"roomd/kv/engine"
 	"roomd/kv/resp"
 )
 
@@ -16,11 +17,11 @@ type subcommand struct {
 
 // runSub runs one of a command's subcommands.
 func (c *conn) runSub(b []byte, of string, subs map[string]subcommand, argv [][]byte) []byte {
-	name := strings.ToLower(firstBytes(argv[1]))
+	name := strings.ToLower(engine.Quoted(argv[1]))
 	sub, ok := subs[name]
 	switch {
 	case !ok:
-		return resp.AppendError(b, "ERR unknown subcommand '"+firstBytes(argv[1])+"'. Try "+strings.ToUpper(of)+" HELP.")
+		return resp.AppendError(b, "ERR unknown subcommand '"+engine.Quoted(argv[1])+"'. Try "+strings.ToUpper(of)+" HELP.")
 	case len(argv) != sub.arity && (sub.arity > 0 || len(argv) < -sub.arity):
 		return resp.AppendError(b, "ERR wrong number of arguments for '"+of+"|"+name+"' command")
 	}
@@ -66,7 +67,7 @@ func (c *conn) clientSetName(b []byte, argv [][]byte) []byte {
 func (c *conn) clientSetInfo(b []byte, argv [][]byte) []byte {
 	option, value := strings.ToLower(string(argv[2])), argv[3]
 	if !printable(value) {
-		return resp.AppendError(b, "ERR "+firstBytes(argv[2])+" cannot contain spaces, newlines or special characters.")
+		return resp.AppendError(b, "ERR "+engine.Quoted(argv[2])+" cannot contain spaces, newlines or special characters.")
 	}
 	switch option {
 	case "lib-name":
@@ -74,7 +75,7 @@ func (c *conn) clientSetInfo(b []byte, argv [][]byte) []byte {
 	case "lib-ver":
 		c.libVersion = string(value)
 	default:
-		return resp.AppendError(b, "ERR Unrecognized option '"+firstBytes(argv[2])+"'")
+		return resp.AppendError(b, "ERR Unrecognized option '"+engine.Quoted(argv[2])+"'")
 	}
 	return resp.AppendStatus(b, "OK")
 }

@@ -157,7 +157,7 @@ const keptScratch = 512
 func (c *conn) refusal(cmd *command, argv [][]byte) string {
 	switch {
 	case cmd == nil:
-		return unknownCommand(argv)
+		return engine.UnknownCommand(argv)
 	case !cmd.takes(len(argv)):
 		return "ERR wrong number of arguments for '" + cmd.name + "' command"
 	case !c.authed && !cmd.stranger:
@@ -195,32 +195,6 @@ func (c *conn) ok() { c.answer(resp.AppendStatus(c.scratch[:0], "OK"), resp.Plai
 
 func (c *conn) refuse(text string) {
 	c.answer(resp.AppendError(c.scratch[:0], text), resp.Plain)
-}
-
-func unknownCommand(argv [][]byte) string {
-	var b strings.Builder
-	b.WriteString("ERR unknown command '" + firstBytes(argv[0]) + "', with args beginning with: ")
-	room := quoted
-	for _, arg := range argv[1:] {
-		if room <= 0 {
-			break
-		}
-		text := beginning(arg, room)
-		b.WriteString("'" + text + "' ")
-		room -= len(text) + len("'' ")
-	}
-	return b.String()
-}
-
-// quoted is how much of what a client sent an error repeats.
-const quoted = 128
-
-func firstBytes(b []byte) string { return beginning(b, quoted) }
-
-// beginning is b up to n bytes or a zero, where Redis's texts end.
-func beginning(b []byte, n int) string {
-	b, _, _ = bytes.Cut(b[:min(len(b), n)], []byte{0})
-	return string(b)
 }
 
 func looksLikeHTTP(name []byte) bool {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"roomd/kv/engine"
 	"roomd/kv/resp"
 )
 
@@ -136,5 +137,5 @@ func configGet(_ *conn, b []byte, argv [][]byte) []byte {
 }
 
 func configSet(_ *conn, b []byte, argv [][]byte) []byte {
-	return resp.AppendError(b, "ERR Unknown option or number of arguments for CONFIG SET - '"+firstBytes(argv[2])+"'")
+	return resp.AppendError(b, "ERR Unknown option or number of arguments for CONFIG SET - '"+engine.Quoted(argv[2])+"'")
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"roomd/kv/engine"
 	"roomd/kv/resp"
 )
 
@@ -49,7 +50,7 @@ func (c *conn) hello(b []byte, argv [][]byte) []byte {
 			}
 			name, rest = string(rest[1]), rest[2:]
 		default:
-			return resp.AppendError(b, "ERR Syntax error in HELLO option '"+firstBytes(rest[0])+"'")
+			return resp.AppendError(b, "ERR Syntax error in HELLO option '"+engine.Quoted(rest[0])+"'")
 		}
 	}
 	if !authed {

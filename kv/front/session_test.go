@@ -99,6 +99,29 @@ func TestWhatLibrariesAskForIsThere(t *testing.T) {
 	has("INFO", "=", "\r\ntxt:# Server\r\n")
 }
 
+// The texts are those of Redis 7.0.
+func TestUnknownCommandsAreQuotedUpTo128Bytes(t *testing.T) {
+	a, b := strings.Repeat("a", 130), strings.Repeat("b", 60)
+	c := dial(t, serve(t, memory(t), Config{}).Addr())
+	for _, call := range []struct {
+		argv         []string
+		name, quoted string
+	}{
+		{[]string{""}, "", ""},
+		{[]string{"NoSuch"}, "NoSuch", ""},
+		{[]string{a}, a[:128], ""},
+		{[]string{"nosuch", a, "x"}, "nosuch", "'" + a[:128] + "' "},
+		{[]string{"nosuch", b, b, b}, "nosuch", "'" + b + "' '" + b + "' 'bb' "},
+		{[]string{"nosuch", b, b + "cccc", "y", "z"}, "nosuch", "'" + b + "' '" + b + "cccc' "},
+		{[]string{"nosuch", b, b, "z", "zz"}, "nosuch", "'" + b + "' '" + b + "' 'z' "},
+		{[]string{"nosuch", "", "", b + b[:57], "z", "zz"}, "nosuch", "'' '' '" + b + b[:57] + "' 'z' "},
+		{[]string{"nosuch", "a\r\nb"}, "nosuch", "'a  b' "},
+	} {
+		c.sendBytes(resp.AppendCommand(nil, call.argv...))
+		c.want("-ERR unknown command '" + call.name + "', with args beginning with: " + call.quoted + "\r\n")
+	}
+}
+
 func TestTransactionsTakeTheFrontsOwnCommandsToo(t *testing.T) {
 	for name, store := range stores(t) {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"strconv"
+	"strings"
 )
 
 // A Value is a reply that was read. Text aliases what it was read from.
@@ -58,8 +59,10 @@ func parse(b []byte, depth int) (v Value, rest []byte, err error) {
 		return v, rest, nil
 	case ',':
 		v.Text = line
-		v.Float, err = ParseFloat(string(line))
-		return v, rest, err
+		if v.Float, err = ParseFloat(string(line)); err != nil {
+			return v, b, err
+		}
+		return v, rest, nil
 	}
 	n, err := strconv.ParseInt(string(line), 10, 64)
 	if err != nil {
@@ -117,8 +120,32 @@ func parseElems(v Value, b []byte, n int64, depth int) (_ Value, rest []byte, er
 }
 
 // ParseFloat reads a number as Redis takes it: no blanks, hexadecimals too, inf
-// and infinity in any case. What is too large is infinite.
+// and infinity in any case. One that a float64 cannot hold is refused, be it too
+// large or too near to zero.
 func ParseFloat(s string) (float64, error) {
+	f, err := NearestFloat(s)
+	tooLarge := math.IsInf(f, 0) && !strings.ContainsAny(s, "iI")
+	if err != nil || tooLarge || f == 0 && !isZero(s) {
+		return 0, ErrMalformed
+	}
+	return f, nil
+}
+
+// isZero reports whether a number that has been read has no digit but zeros.
+func isZero(s string) bool {
+	digits, exponent := "123456789", "eE"
+	if strings.ContainsAny(s, "xX") {
+		digits, exponent = digits+"abcdefABCDEF", "pP"
+	}
+	if i := strings.IndexAny(s, exponent); i >= 0 {
+		s = s[:i]
+	}
+	return !strings.ContainsAny(s, digits)
+}
+
+// NearestFloat is ParseFloat, but what a float64 cannot hold becomes infinite or
+// zero. That is how Redis reads the ends of ranges.
+func NearestFloat(s string) (float64, error) {
 	hex, power := false, false
 	for i := range len(s) {
 		switch s[i] {
