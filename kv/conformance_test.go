@@ -35,6 +35,9 @@ func TestStoreIsTheSameInEveryHome(t *testing.T) {
 			for _, c := range suite {
 				t.Run(c.name, func(t *testing.T) {
 					empty(t, s)
+					until(t, "the subscriptions of the case before have ended", func() bool {
+						return len(do(t, s, "PUBSUB", "CHANNELS").Elems) == 0 && do(t, s, "PUBSUB", "NUMPAT").Int == 0
+					})
 					c.run(t, s)
 				})
 			}

@@ -394,3 +394,10 @@ func FuzzReplay(f *testing.F) {
 		_ = s.Replay(1, entry)
 	})
 }
+
+func TestEmptyArgumentIsAnArgument(t *testing.T) {
+	o := newOwner(t)
+	q := request{session: 7, hello: true}
+	o.want(o.ask(q, run(1, "SET", "", "")), reply(1, "+OK\r\n"))
+	o.want(o.ask(q, run(2, "SET", "a", "b", "EX", "")), reply(2, "-ERR value is not an integer or out of range\r\n"))
+}

@@ -151,7 +151,8 @@ type PubSub interface {
 	// NewSubscriber returns a subscriber without subscriptions.
 	NewSubscriber() Subscriber
 	// Channels returns the channels with subscriptions, not counting patterns,
-	// that match a glob pattern; empty matches all.
+	// that match a glob pattern; empty matches all. Here and in other counts a
+	// subscription that was stopped is seen a moment longer.
 	Channels(ctx context.Context, pattern string) ([]string, error)
 	// NumSub returns how many subscriptions each of the channels has, patterns
 	// not counted.

@@ -130,7 +130,11 @@ func (q *request) next(o *op) bool {
 	case opRun:
 		o.number = q.rd.Uint()
 		for range q.rd.Count() {
-			o.argv = append(o.argv, q.rd.Bytes())
+			arg := q.rd.Bytes()
+			if arg == nil { // empty is not the same as not there
+				arg = []byte{}
+			}
+			o.argv = append(o.argv, arg)
 		}
 	case opCancel, opConfirm, opDecline:
 		o.number = q.rd.Uint()
