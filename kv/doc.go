@@ -120,6 +120,15 @@
 // next owner before. What it would write is refused, so nobody is told that it
 // was done. Who must not act on such a read does it in Atomically, with a write.
 //
+// The clocks of nodes must agree to within a few seconds: a request says until
+// when it is wanted, five seconds from when it was sent, and is not served after
+// that. A process whose clock is further behind gets no answers.
+//
+// Commands that one caller begins without waiting for the answers are applied in
+// that order, unless one of the requests is lost on its way, which takes a
+// connection that breaks or an owner that is swamped: then it may come later, or
+// end with a Timeout.
+//
 // Two commands are two moments. Between a Get and the Set that follows anything
 // may happen, a takeover too; use Atomically, or a command that does both.
 //

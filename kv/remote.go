@@ -44,9 +44,10 @@ type remote struct {
 	running sync.WaitGroup
 	once    sync.Once
 
-	mu     sync.Mutex // guards what follows
-	heard  map[listened]*bus.Subscription
-	latest news // the last that was delivered; only its numbers
+	latest news // the last that was delivered; only its numbers; belongs to deliverNews
+
+	mu    sync.Mutex // guards heard
+	heard map[listened]*bus.Subscription
 }
 
 // shardLinks are the ways to one shard.
@@ -289,7 +290,12 @@ func (s *remote) listen(ctx context.Context, name string, pattern bool, n int) e
 		op: opListen, body: appendListen(nil, what, n), what: what, ends: n == 0, until: time.Now().Add(s.cfg.Timeout),
 		done: func(reply []byte, err error) { results <- result{reply, err} },
 	})
-	res := <-results // at the latest after its timeout
+	var res result
+	select {
+	case res = <-results: // at the latest after its timeout
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if n == 0 && res.err == nil {
 		s.unhear(name, pattern)
 	}

@@ -70,8 +70,8 @@ func (w *Worker) buildShard(kind *Kind, key string, c claim) *Room {
 
 // runKeys is runTurn for a shard.
 func (r *Room) runKeys(t *turn) (again bool) {
-	t.begin(r)
 	b := r.box.take()
+	t.begin(r) // after that: what is served had come by then, see ownedFor
 	waits := r.workKeys(b)
 	if b != nil {
 		b.free()
