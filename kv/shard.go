@@ -283,8 +283,8 @@ func (s *Shard) over(c *session, n uint64) {
 	s.drop(c, 0, n)
 }
 
-// drop forgets the replies to some numbers. What was handed over and is done with unconfirmed was
-// not wanted: that stays, as withdrawn, until the log has it.
+// drop forgets the replies to some numbers. What was handed over and is done with
+// unconfirmed was not wanted: that stays, as withdrawn, until the log has it.
 func (s *Shard) drop(c *session, first, last uint64) {
 	s.withdrawAll(c, first, last)
 	from, to := c.place(first), c.behind(last)
