@@ -94,6 +94,8 @@ func (l *link) take(it item) {
 		case c.state != confirming:
 			c.state, c.reply = confirming, reply
 			l.fresh = append(l.fresh, c)
+		default: // said again: the shard has not heard that it arrived
+			l.fresh = append(l.fresh, c)
 		}
 	case itemConfirmed:
 		l.end(c, c.reply, nil)

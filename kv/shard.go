@@ -328,7 +328,7 @@ const (
 	lookEvery   = 500 // milliseconds
 	remindAfter = int64(time.Second / 1e6)
 	silentAfter = int64(2 * time.Second / 1e6)          // it is taken for dead: others get what it waited for
-	graceAfter  = int64(8 * time.Second / 1e6)          // more after a takeover: it must find the new owner
+	graceAfter  = int64(2 * time.Second / 1e6)          // more after a takeover: it must find the new owner
 	gapAfter    = int64(time.Second / time.Millisecond) // of looks: this process was stopped, so nothing was heard
 	endAfter    = int64(2 * time.Minute / 1e6)          // what it asked is forgotten, so it may not ask it again
 )
