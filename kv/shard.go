@@ -45,6 +45,7 @@ type Shard struct {
 	runs      bool     // a command was run since
 	writes    bool     // and one that might have changed something
 	waits     int      // commands that wait
+	said      int      // bytes of replies since Answers
 	spare     [][]byte // buffers for outs
 	scratch   []byte
 	argv      [][]byte
@@ -143,6 +144,10 @@ func (s *Shard) run(c *session, o *op) {
 	}
 	if k := c.find(n); k != nil {
 		s.say(c, n, k.item(), k.reply)
+		return
+	}
+	if s.said > refuseAt {
+		s.say(c, n, itemReply, replyTooMuch)
 		return
 	}
 	spec := engine.Lookup(o.argv[0])
@@ -399,6 +404,19 @@ func (s *Shard) lapse(c *session) {
 	s.withdrawAll(c, 0, math.MaxUint64)
 }
 
+// How much may be said at once. A turn ends when it has said fullAt; a request
+// that asks for more than refuseAt has the rest of its commands refused.
+const (
+	fullAt   = 8 << 20
+	refuseAt = 64 << 20
+)
+
+var replyTooMuch = []byte("-OVERLOADED too much is asked for at once\r\n")
+
+// Full reports whether there is so much to be said that no more requests should
+// be served before Answers.
+func (s *Shard) Full() bool { return s.said > fullAt }
+
 // maxAnswer is how large an answer gets before the rest goes into another.
 const maxAnswer = 256 << 10
 
@@ -427,6 +445,7 @@ func (s *Shard) say(c *session, n uint64, kind byte, reply []byte) {
 	if c.inbox == "" {
 		return // not heard of since this owner began: it will ask
 	}
+	s.said += len(reply)
 	if len(reply) > maxAnswer {
 		for from := 0; from < len(reply); from += maxAnswer {
 			out := s.answer(c)
@@ -449,7 +468,7 @@ func (s *Shard) Answers(publish func(subject string, b []byte)) {
 	clear(s.outs)
 	s.outs = s.outs[:0]
 	s.turn++
-	s.runs, s.writes = false, false
+	s.runs, s.writes, s.said = false, false, 0
 }
 
 // Ran reports whether a command was run since Answers, and whether one could

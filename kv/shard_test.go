@@ -401,3 +401,28 @@ func TestEmptyArgumentIsAnArgument(t *testing.T) {
 	o.want(o.ask(q, run(1, "SET", "", "")), reply(1, "+OK\r\n"))
 	o.want(o.ask(q, run(2, "SET", "a", "b", "EX", "")), reply(2, "-ERR value is not an integer or out of range\r\n"))
 }
+
+func TestOneRequestCannotAskForEverything(t *testing.T) {
+	o := newOwner(t)
+	q := request{session: 7, hello: true}
+	o.ask(q, run(1, "SET", "k", strings.Repeat("x", 1<<20)))
+	var body []byte
+	const n = 200
+	for i := range uint64(n) {
+		body = append(body, run(2+i, "GET", "k")...)
+	}
+	size, answered, refused := 0, 0, 0
+	for _, it := range o.ask(q, body) {
+		size += len(it.reply)
+		switch {
+		case it.kind != itemReply:
+		case bytes.Equal(it.reply, replyTooMuch):
+			refused++
+		default:
+			answered++
+		}
+	}
+	if size > refuseAt+2<<20 || answered < 32 || answered+refused != n {
+		t.Errorf("%d bytes, %d answered, %d refused, want all in %d bytes at most", size, answered, refused, refuseAt)
+	}
+}

@@ -70,10 +70,17 @@ func (w *Worker) buildShard(kind *Kind, key string, c claim) *Room {
 
 // runKeys is runTurn for a shard.
 func (r *Room) runKeys(t *turn) (again bool) {
-	b := r.box.take()
+	b := r.rest
+	if r.rest = nil; b == nil {
+		b = r.box.take()
+	}
 	t.begin(r) // after that: what is served had come by then, see ownedFor
 	waits := r.workKeys(b)
-	if b != nil {
+	switch {
+	case b == nil:
+	case b.next < len(b.entries):
+		r.rest = b
+	default:
 		b.free()
 	}
 	r.worker.metrics.turns.Inc()
@@ -82,10 +89,11 @@ func (r *Room) runKeys(t *turn) (again bool) {
 		r.worker.append(r) // from here the room may be in its next turn
 		return false
 	}
-	return r.box.rest()
+	return r.rest != nil || r.box.rest()
 }
 
-// workKeys serves what waits. It reports whether there is an entry to append.
+// workKeys serves what waits, or so much of it that its answers are not too
+// large. It reports whether there is an entry to append.
 func (r *Room) workKeys(b *batch) (waits bool) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -97,7 +105,7 @@ func (r *Room) workKeys(b *batch) (waits bool) {
 		r.keysCommitted()
 	}
 	k := r.keys
-	for b != nil && b.next < len(b.entries) {
+	for b != nil && b.next < len(b.entries) && !(r.phase < ended && k.shard.Full()) {
 		e := &b.entries[b.next]
 		b.next++
 		switch {

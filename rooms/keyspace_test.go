@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -228,4 +229,27 @@ func TestShardsOfAnotherNumberAreRefused(t *testing.T) {
 	if bus.CodeOf(err) != bus.BadOptions {
 		t.Errorf("open with another number of shards = %v, want %s", err, bus.BadOptions)
 	}
+}
+
+func TestLargeAnswersToManyRequestsAllArrive(t *testing.T) {
+	b := startBus(t)
+	b.worker(t, "w", Config{})
+	value := strings.Repeat("x", 1<<20)
+	stores := []kv.Store{b.openStore(t, "c0"), b.openStore(t, "c1"), b.openStore(t, "c2")}
+	if err := stores[0].Set(t.Context(), "k", value); err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	for _, store := range stores {
+		for range 8 {
+			running.Go(func() {
+				for range 2 {
+					if v, _, err := store.Get(t.Context(), "k"); v != value || err != nil {
+						t.Errorf("Get = %d bytes, %v", len(v), err)
+					}
+				}
+			})
+		}
+	}
+	running.Wait()
 }

@@ -39,9 +39,11 @@ func (r *Room) KV() kv.Store {
 
 func (s *sharedStore) close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed = true; s.store != nil {
-		s.store.Close()
+	s.closed = true
+	store := s.store
+	s.mu.Unlock()
+	if store != nil {
+		store.Close()
 	}
 }
 
