@@ -54,7 +54,7 @@ func (w *Worker) openShard(ctx context.Context, kind *Kind, id string) ([]byte, 
 	return bus.AppendString(nil, id), nil
 }
 
-// loadTimeout bounds the loading of a shard: 100 MB take about a second.
+// loadTimeout bounds the loading of a shard.
 const loadTimeout = time.Minute
 
 // buildShard makes the room of a shard.
