@@ -119,3 +119,18 @@ func TestOwnedAreTheRecordsWhoseLastWriteNamesTheOwner(t *testing.T) {
 		t.Errorf("Owned = %d keys, %v, want %d", len(keys), err, len(want))
 	}
 }
+
+func TestPagesMayBeLargerThanOtherRecords(t *testing.T) {
+	_, records := open(t, bus.Config{})
+	value := bytes.Repeat([]byte("page"), MaxRecord/4+1)
+	if _, err := records.Create(t.Context(), "chat.a", value, ""); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("Create of a room's = %v, want ErrTooLarge", err)
+	}
+	key := PageKey(ShardKey(0), 5)
+	if _, err := records.Create(t.Context(), key, value, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := records.Get(t.Context(), key); err != nil || !bytes.Equal(got.Value, value) {
+		t.Errorf("Get = %d bytes, %v", len(got.Value), err)
+	}
+}
