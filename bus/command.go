@@ -26,7 +26,7 @@ const version = 1
 type Op byte
 
 const (
-	OpJoin  Op = 1 + iota // Session User Ref Options Since: take a seat, or come back to it
+	OpJoin  Op = 1 + iota // Session User Ref Options Since Floor: take a seat, or come back to it
 	OpLeave               // Member Ref: give the seat up
 	OpSend                // Member N Skipped Acked Event Data: the author's business
 	OpAway                // Member: the connection is gone, the seat stays
@@ -51,6 +51,7 @@ type Command struct {
 	Options []byte // OpJoin: msgpack, or empty
 	Since   Position
 	Resume  bool   // OpJoin: Since is given
+	Floor   uint64 // OpJoin with Resume: the client may have used numbers up to here for commands that are not known to the room
 	Member  uint32 // all others
 	N       uint64 // OpSend: the command's number; 0: no reply wanted
 	Skipped uint64 // OpSend: how many numbers just below N the edge has refused by itself
@@ -100,6 +101,7 @@ func (e *Commands) Next(c *Command) bool {
 		c.User, c.Options = r.String(), r.Bytes()
 		if c.Resume = r.Bool(); c.Resume {
 			c.Since = Position{Epoch: r.Uint(), Seq: r.Uint(), Count: r.Uint(), Ver: r.Uint()}
+			c.Floor = r.Uint()
 		}
 	case OpLeave:
 		c.Member, c.Ref = r.Uint32(), r.Uint()
@@ -131,7 +133,7 @@ func (c *Command) Append(b []byte) []byte {
 		b = AppendString(b, c.Options)
 		b = AppendBool(b, c.Resume)
 		if c.Resume {
-			for _, v := range [...]uint64{c.Since.Epoch, c.Since.Seq, c.Since.Count, c.Since.Ver} {
+			for _, v := range [...]uint64{c.Since.Epoch, c.Since.Seq, c.Since.Count, c.Since.Ver, c.Floor} {
 				b = AppendUint(b, v)
 			}
 		}

@@ -19,11 +19,12 @@ type entry struct {
 	kind    string // only while a room is looked for
 	options []byte
 	since   bus.Position
-	resume  bool  // since is given
-	again   bool  // the room has said that it does not know the member
-	any     bool  // the client named no id
-	tries   uint8 // any: how often no room was found, or a full one
-	asking  bool  // any: a worker is asked for a room
+	floor   uint64 // with resume: numbers that the client may have used; fixed while the answer is awaited
+	resume  bool   // since is given
+	again   bool   // the room has said that it does not know the member
+	any     bool   // the client named no id
+	tries   uint8  // any: how often no room was found, or a full one
+	asking  bool   // any: a worker is asked for a room
 	sent    bool
 	sentAt  uint32 // loop's milliseconds
 	until   uint32 // with ref: when to give up
@@ -130,15 +131,22 @@ func (lp *sessions) sendJoin(m *membership) {
 	e.sent, e.sentAt = true, lp.l.ms
 	lp.command(m.room, &bus.Command{
 		Op: bus.OpJoin, Session: s.id, Ref: e.ref, User: s.user,
-		Options: e.options, Since: e.since, Resume: e.resume,
+		Options: e.options, Since: e.since, Resume: e.resume, Floor: e.floor,
 	})
 }
+
+// unheard is how many commands a client is thought to send at most before it has
+// heard of a reset. The numbers that it may have given them are never used for
+// others: the room goes on above them. A client has 64 without a reply at a time;
+// what was refused for coming too fast took numbers too.
+const unheard = 1 << 16
 
 // reenter makes m wait for its place in the room's output again, as of now.
 func (lp *sessions) reenter(m *membership) {
 	r := m.room
 	e := lp.beginEntry(m)
 	e.since, e.resume = bus.Position{Epoch: r.epoch, Seq: r.seq, Count: m.count, Ver: r.ver}, true
+	e.floor = m.taken + uint64(m.skipped) + unheard
 	lp.await(r, m)
 }
 
@@ -229,10 +237,14 @@ func (lp *sessions) joined(r *room, it *bus.Item) {
 		return
 	}
 	lp.back(sp, m, &asked, it)
-	if it.Joined.HasState && (stale || !it.Joined.Recovered || it.Joined.At.Ver != asked.since.Ver) {
+	if it.Joined.HasState && (stale || !it.Joined.Recovered || !sameState(it.Joined.At, asked.since)) {
 		sp.buf = appendState(sp.buf, typeState, r.no, it.Joined.At.Ver, it.Data)
 	}
 }
+
+// sameState reports whether two positions are at one state: a version names a
+// state of one owner, the next owner may call another one by the same number.
+func sameState(a, b bus.Position) bool { return a.Epoch == b.Epoch && a.Ver == b.Ver }
 
 // answeredBy reports whether an ItemJoined for the session answers this entry and
 // not one before: a join is sent again where its answer may be lost, and when

@@ -221,14 +221,15 @@ func appendResumed(b []byte, room, epoch uint64) []byte {
 }
 
 // appendReset says where the room has gone back to. Behind the fields of
-// PROTOCOL.md it tells member, size and members, which may have changed too.
+// PROTOCOL.md it tells member, size and members, which may have changed too, and
+// up to which number commands happened.
 func appendReset(b []byte, room uint64, member uint32, j *bus.Joined) []byte {
-	b = append(appendArrayHead(b, 10), typeNotice)
+	b = append(appendArrayHead(b, 11), typeNotice)
 	b = appendMpStr(appendMpUint(b, room), "reset")
 	for _, v := range [...]uint64{j.At.Epoch, j.At.Seq, j.At.Count, j.N, uint64(member), uint64(j.Size)} {
 		b = appendMpUint(b, v)
 	}
-	return appendSeats(b, j.Members)
+	return appendMpUint(appendSeats(b, j.Members), j.Applied)
 }
 
 func appendSeats(b []byte, seats []bus.Seat) []byte {
@@ -257,6 +258,9 @@ func appendJoined(b []byte, ref, room uint64, kind, id string, it *bus.Item) []b
 	if len(j.Members) > 0 {
 		pairs++
 	}
+	if j.Applied != j.N {
+		pairs++
+	}
 	b = appendMapHead(b, pairs)
 	b = appendMpUint(appendMpStr(b, "room"), room)
 	b = appendMpStr(appendMpStr(b, "kind"), kind)
@@ -269,6 +273,9 @@ func appendJoined(b []byte, ref, room uint64, kind, id string, it *bus.Item) []b
 		{"ver", j.At.Ver}, {"n", j.N}, {"seats", uint64(j.Seats)}, {"size", uint64(j.Size)},
 	} {
 		b = appendMpUint(appendMpStr(b, f.key), f.v)
+	}
+	if j.Applied != j.N {
+		b = appendMpUint(appendMpStr(b, "applied"), j.Applied)
 	}
 	b = appendMpBool(appendMpStr(b, "resumed"), j.Resumed)
 	b = appendMpBool(appendMpStr(b, "recovered"), j.Recovered)

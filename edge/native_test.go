@@ -83,7 +83,7 @@ func TestFramesThatAreRefused(t *testing.T) {
 // Frames for clients are what PROTOCOL.md says, read with an independent decoder.
 func TestFramesForClients(t *testing.T) {
 	item := &bus.Item{To: 3, Data: encode(t, "st"), Joined: bus.Joined{
-		At: bus.Position{Epoch: 1, Seq: 2, Count: 3, Ver: 4}, N: 5, Seats: 6, Size: 7, Resumed: true, HasState: true,
+		At: bus.Position{Epoch: 1, Seq: 2, Count: 3, Ver: 4}, N: 5, Applied: 4, Seats: 6, Size: 7, Resumed: true, HasState: true,
 		Members: []bus.Seat{{Member: 3, User: "Ann", Away: true}},
 	}}
 	presence := &bus.Presence{Size: 2, Joined: []bus.Seat{{Member: 1, User: "Bo"}}, Left: []uint32{2}, Back: []uint32{300}}
@@ -111,10 +111,10 @@ func TestFramesForClients(t *testing.T) {
 		"patch":           {appendState(nil, typePatch, 9, 5, x), `[11,9,5,"x"]`},
 		"paused":          {appendNotice(nil, 9, "paused"), `[12,9,"paused"]`},
 		"resumed":         {appendResumed(nil, 9, 2), `[12,9,"resumed",2]`},
-		"reset":           {appendReset(nil, 9, 3, &item.Joined), `[12,9,"reset",1,2,3,5,3,7,[[3,"Ann",true]]]`},
+		"reset":           {appendReset(nil, 9, 3, &item.Joined), `[12,9,"reset",1,2,3,5,3,7,[[3,"Ann",true]],4]`},
 		"bye":             {appendBye(nil, "shutdown", "", -1), `[13,"shutdown","",-1]`},
 		"joined": {appendJoined(nil, 7, 9, "chat", "a", item), `[2,7,{"room":9,"kind":"chat","id":"a","member":3,"epoch":1,"seq":2,"count":3,"ver":4,"n":5,` +
-			`"seats":6,"size":7,"resumed":true,"recovered":false,"members":[[3,"Ann",true]],"state":"st"}]`},
+			`"seats":6,"size":7,"applied":4,"resumed":true,"recovered":false,"members":[[3,"Ann",true]],"state":"st"}]`},
 	} {
 		if n, err := valueLen(c.got); err != nil || n != len(c.got) {
 			t.Errorf("%s: not one value: %v", name, err)

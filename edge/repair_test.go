@@ -109,8 +109,8 @@ func TestNewOwnerThatForgotIsToldAsReset(t *testing.T) {
 		r.say(it)
 	}
 	r.say(message("m", `"for all"`), bus.Item{Op: bus.ItemPrivate, To: 1, Count: 1, Seq: 2, Event: []byte("p")})
-	a.want(fmt.Sprintf(`[12,%d,"reset",2,1,0,0,%d,1,[[%d,"x",false]]]`, j.Room, 1, 1), fmt.Sprintf(`[10,%d,0,"state"]`, j.Room))
-	b.want(fmt.Sprintf(`[12,%d,"reset",2,1,0,0,%d,1,[[%d,"x",false]]]`, j.Room, 5, 5), fmt.Sprintf(`[10,%d,0,"state"]`, j.Room))
+	a.want(fmt.Sprintf(`[12,%d,"reset",2,1,0,0,%d,1,[[%d,"x",false]],0]`, j.Room, 1, 1), fmt.Sprintf(`[10,%d,0,"state"]`, j.Room))
+	b.want(fmt.Sprintf(`[12,%d,"reset",2,1,0,0,%d,1,[[%d,"x",false]],0]`, j.Room, 5, 5), fmt.Sprintf(`[10,%d,0,"state"]`, j.Room))
 	a.want(fmt.Sprintf(`[7,%d,2,"m","for all"]`, j.Room), fmt.Sprintf(`[8,%d,2,1,"p",null]`, j.Room))
 	b.want(fmt.Sprintf(`[7,%d,2,"m","for all"]`, j.Room))
 	a.send(fmt.Sprintf(`[4,%d,1,"again"]`, j.Room)) // numbers begin anew, and the old command is not sent again
@@ -428,4 +428,44 @@ func TestAnswerMeantForAnEarlierConnIsNotTaken(t *testing.T) {
 	}
 	second.want(fmt.Sprintf(`[7,%d,4,"m",4]`, j.Room))
 	wantUsual(t, second, r, j.Room, 0)
+}
+
+// A version names a state of one owner.
+func TestStateOfTheNextOwnerIsPassedOnThoughItsVersionIsTheSame(t *testing.T) {
+	sc := newScene(t, Config{})
+	c, r, j := sc.enter(t, nativeName, nil, 1)
+	r.say(patchItem(`[{"a":1}]`))
+	c.want(fmt.Sprintf(`[11,%d,1,[{"a":1}]]`, j.Room))
+	r.epoch = 2
+	r.say() // announced, at the same version
+	it := r.admit(r.command(bus.OpJoin), 1, func(j *bus.Joined) { j.Recovered, j.HasState = true, true })
+	it.Data = fromJSON(`{"a":2}`)
+	r.say(it)
+	c.want(fmt.Sprintf(`[12,%d,"resumed",2]`, j.Room), fmt.Sprintf(`[10,%d,1,{"a":2}]`, j.Room))
+}
+
+// The client has sent command 2 before it hears of the reset, and means another
+// command by the next number.
+func TestCommandSentBeforeTheResetWasHeardIsNotTakenForAnother(t *testing.T) {
+	sc := newScene(t, Config{})
+	c, r, j := sc.enter(t, nativeName, nil, 1)
+	c.send(fmt.Sprintf(`[4,%d,1,"first"]`, j.Room))
+	r.say(replyTo(r.command(bus.OpSend), `1`))
+	c.want(fmt.Sprintf(`[4,%d,1,1]`, j.Room))
+	r.epoch = 2
+	r.say()
+	join := r.command(bus.OpJoin)
+	if join.Floor <= 1 {
+		t.Fatalf("floor %d, want one above what the client may have used", join.Floor)
+	}
+	r.say(r.admit(join, 1, func(j *bus.Joined) { j.N, j.Applied = join.Floor, 1 }))
+	c.want(fmt.Sprintf(`[12,%d,"reset",2,0,0,%d,1,1,[],1]`, j.Room, join.Floor))
+	c.send(fmt.Sprintf(`[4,%d,2,"old"]`, j.Room))
+	c.send(fmt.Sprintf(`[4,%d,%d,"new"]`, j.Room, join.Floor+1))
+	for _, want := range []bus.Command{{N: 2, Event: []byte("old")}, {N: join.Floor + 1, Event: []byte("new")}} {
+		got := r.command(bus.OpSend)
+		if got.N != want.N || string(got.Event) != string(want.Event) || got.Skipped != 0 {
+			t.Errorf("command %+v, want %d %s", got, want.N, want.Event)
+		}
+	}
 }

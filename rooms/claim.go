@@ -17,6 +17,7 @@ type claim struct {
 	elsewhere bool // another worker has it
 	own       *ownership
 	epoch     uint64
+	ver       uint64 // of the state, to begin with
 	revision  uint64
 	snapshot  []byte
 	whole     bool // the snapshot has everything that the owner before has shown
@@ -77,9 +78,14 @@ func (w *Worker) tryClaim(ctx context.Context, kind *Kind, key string) (claim, e
 		if shard, err = w.loadShard(ctx, key, rec, entries); err != nil {
 			return claim{}, fmt.Errorf("shard %q: %w", key, err)
 		}
-	case !rec.closed:
-		if mine.snapshot, err = bring(kind, rec, entries); err != nil {
+	default:
+		after, closed, err := bring(kind, rec, entries)
+		if err != nil {
 			return claim{}, fmt.Errorf("room %q: %w", key, err)
+		}
+		mine.ver = rec.nextVer(kind, after)
+		if !closed {
+			mine.snapshot = after
 		}
 	}
 	revision, err := w.store.Update(ctx, key, mine.append(nil), own.run, entry.Revision)
@@ -90,28 +96,24 @@ func (w *Worker) tryClaim(ctx context.Context, kind *Kind, key string) (claim, e
 		}
 	}
 	return claim{
-		own: own, epoch: mine.epoch, revision: revision, snapshot: mine.snapshot,
+		own: own, epoch: mine.epoch, ver: mine.ver, revision: revision, snapshot: mine.snapshot,
 		whole: rec.owner == "" || kind.Durability == Commit, shard: shard,
 	}, err
 }
 
 // bring returns the snapshot of a record, brought up to what the log has of the
-// room in the record's epoch; none if its author has closed it since.
-func bring(kind *Kind, rec record, entries []entryHead) ([]byte, error) {
+// room in the record's epoch, and whether its author has closed the room.
+func bring(kind *Kind, rec record, entries []entryHead) (after []byte, closed bool, err error) {
 	mine := make([]entryHead, 0, len(entries))
 	for _, e := range entries {
 		if e.epoch == rec.epoch {
 			mine = append(mine, e)
 		}
 	}
-	if len(mine) == 0 {
-		return rec.snapshot, nil
+	if len(mine) == 0 || rec.closed {
+		return rec.snapshot, rec.closed, nil
 	}
-	snapshot, closed, err := replay(kind, rec.snapshot, mine)
-	if closed {
-		return nil, err
-	}
-	return snapshot, err
+	return replay(kind, rec.snapshot, mine)
 }
 
 // How a run is asked whether it lives. NATS says at once if nobody listens. That

@@ -119,7 +119,7 @@ func (r *Room) receive(from int32, c *bus.Command, v verdict) {
 		return
 	}
 	if c.N != 0 {
-		m.last, m.hole = c.N, false
+		m.last, m.void, m.hole = c.N, 0, false
 		r.mark(m)
 	}
 	r.run(m, c, v.refused)

@@ -16,6 +16,7 @@ type trail struct {
 	number uint64 // of the last entry made
 	state  []byte // in canonical form, as of that entry; nil: no entry has it yet
 	seq    uint64 // as of that entry
+	ver    uint64 // the same; invariant: what was shown is below ver + leapCommit
 
 	touched bool // callbacks ran since
 	meta    bool // changed since, as are what follows
@@ -73,8 +74,8 @@ func (l *trail) made(entry []byte, now int64) {
 }
 
 // reset forgets what restoring the room has marked.
-func (l *trail) reset(seq uint64) {
-	l.seq, l.members, l.gone, l.meta, l.timers = seq, nil, nil, false, false
+func (l *trail) reset(seq, ver uint64) {
+	l.seq, l.ver, l.members, l.gone, l.meta, l.timers = seq, ver, nil, nil, false, false
 }
 
 // mark notes that a member has changed.

@@ -208,7 +208,7 @@ func compareReplay(t *testing.T, b *testBus, w *Worker, key string) {
 			entries = append(entries, e)
 		}
 	}
-	got, err := bring(r.kind, rec, entries)
+	got, _, err := bring(r.kind, rec, entries)
 	if err != nil {
 		t.Fatal(err)
 	}

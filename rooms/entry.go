@@ -22,7 +22,7 @@ import (
 //	timers  as in a record, if entryTimers
 //	gone    count, each the id of a member that has lost its seat
 //	members count, those that have changed, each: id, session, user, messages,
-//	        last command, trimmed, number of replies kept, and the new ones:
+//	        numbers, trimmed, number of replies kept, and the new ones:
 //	        count, each number and item
 //	base    uint   of the history
 //	kept    uint   its number of items
@@ -53,7 +53,7 @@ func (r *Room) makeEntry() {
 	if l.timers {
 		flags |= entryTimers
 	}
-	if flags == 0 && r.seq == l.seq && len(l.members) == 0 && len(l.gone) == 0 {
+	if flags == 0 && r.seq == l.seq && len(l.members) == 0 && len(l.gone) == 0 && r.ver-l.ver < leapCommit/2 {
 		return
 	}
 	l.number++
@@ -80,7 +80,7 @@ func (r *Room) makeEntry() {
 	b = bus.AppendUint(b, uint64(r.history.items.count))
 	b = r.history.items.appendLast(b, r.history.unlogged)
 	r.history.unlogged = 0
-	l.seq, l.meta, l.timers, l.gone = r.seq, false, false, l.gone[:0]
+	l.seq, l.ver, l.meta, l.timers, l.gone = r.seq, r.ver, false, false, l.gone[:0]
 	l.made(b, r.turn.now)
 }
 
@@ -127,9 +127,8 @@ func (l *trail) appendMembers(b []byte) []byte {
 		b = bus.AppendUint(b, uint64(m.id))
 		b = bus.AppendUint(b, m.session)
 		b = bus.AppendString(b, m.user)
-		for _, v := range [...]uint64{m.count, m.last, m.trimmed, uint64(m.replies.count)} {
-			b = bus.AppendUint(b, v)
-		}
+		b = m.appendNumbers(bus.AppendUint(b, m.count))
+		b = bus.AppendUint(bus.AppendUint(b, m.trimmed), uint64(m.replies.count))
 		b = m.replies.appendLast(b, int(m.unlogged))
 		m.unlogged = 0
 	}
@@ -204,7 +203,8 @@ func (r *Room) loadMembers(rd *bus.Reader) (ok bool) {
 			m = &Member{room: r, id: id, session: session, user: user, at: away}
 			r.enter(m)
 		}
-		m.count, m.last = rd.Uint(), rd.Uint()
+		m.count = rd.Uint()
+		m.loadNumbers(rd)
 		changed[i], trimmed[i] = m, rd.Uint()
 		kept := rd.Uint()
 		for range rd.Count() {

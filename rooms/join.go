@@ -39,6 +39,7 @@ func (r *Room) join(from int32, c *bus.Command) {
 		r.refuseJoin(from, c, r.coded(err))
 		return
 	}
+	m.goAbove(c)
 	r.presenceJoined(m)
 	// What Join said to the member was counted from the position before; so
 	// ItemJoined is put in front of it.
@@ -85,6 +86,8 @@ func (r *Room) comeBack(from int32, m *Member, c *bus.Command) {
 	if c.Resume && r.covers(m, c.Since) {
 		joined.Recovered = true
 		joined.At.Seq, joined.At.Count = c.Since.Seq, c.Since.Count
+	} else {
+		m.goAbove(c)
 	}
 	r.welcome(m, c, &joined)
 	t.one(from)
@@ -93,10 +96,22 @@ func (r *Room) comeBack(from int32, m *Member, c *bus.Command) {
 	}
 }
 
+// goAbove keeps the numbers that the client may have used, for commands that the
+// room has not seen and that may still come, from being given to others: the
+// client, which has missed something and is told so, numbers its next commands
+// above them. The same OpJoin may come twice and moves last once.
+func (m *Member) goAbove(c *bus.Command) {
+	if c.Floor > m.last {
+		m.void += c.Floor - m.last
+		m.last = c.Floor
+		m.room.mark(m)
+	}
+}
+
 // welcome makes turn.item the ItemJoined of a member.
 func (r *Room) welcome(m *Member, c *bus.Command, j *bus.Joined) {
 	it := &r.turn.item
-	j.N, j.Seats, j.Size = m.last, r.kind.Seats, len(r.members)
+	j.N, j.Applied, j.Seats, j.Size = m.last, m.last-m.void, r.kind.Seats, len(r.members)
 	if !j.Recovered {
 		j.Members = r.seats()
 	}

@@ -24,7 +24,8 @@ type Member struct {
 	leaveAt int64  // when the seat of an absent member ends, on the worker's clock
 	count   uint64 // messages sent to this member alone
 	trimmed uint64 // the last of them that is no longer in the room's history
-	last    uint64 // number of the last command taken in
+	last    uint64 // no command up to this number is taken in any more
+	void    uint64 // how many numbers up to last no command had or will have; last - void is that of the last one taken in
 	replies fifo   // what those commands got, by number, until the client has it
 
 	unlogged int32 // replies kept since the last entry of the log

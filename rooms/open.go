@@ -151,7 +151,7 @@ func (w *Worker) build(kind *Kind, key string, c claim) (r *Room, err error) {
 	}
 	r = &Room{
 		worker: w, kind: kind, handler: kind.New(), key: key, shard: w.shardOf(key),
-		epoch: c.epoch, lineage: c.epoch, own: c.own, revision: c.revision, departing: true,
+		epoch: c.epoch, ver: c.ver, lineage: c.epoch, own: c.own, revision: c.revision, departing: true,
 	}
 	if kind.Durability == Commit {
 		r.trail = &trail{}
@@ -160,6 +160,7 @@ func (w *Worker) build(kind *Kind, key string, c claim) (r *Room, err error) {
 		return r, nil
 	}
 	err = r.restore(c.snapshot)
+	r.ver = c.ver
 	if !c.whole {
 		r.lineage = c.epoch
 	}

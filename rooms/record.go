@@ -20,6 +20,7 @@ import (
 //	epoch   uint
 //	owner   string   the run of a worker; empty: released, whoever wants it may take it
 //	closed  bool     by its author: whoever opens it begins anew
+//	ver     uint     of the state, when the record was written
 //
 // and to the end the snapshot, if there is one:
 //
@@ -28,7 +29,7 @@ import (
 //	seq, ver, next  uint     next is the last member id given
 //	meta, state     string   msgpack
 //	timers          count, each name and time (milliseconds since 1970)
-//	members         count, each id, session, user, messages, last command,
+//	members         count, each id, session, user, messages, numbers,
 //	                replies: count, each number and item
 //
 // and, for members who have missed the end of it, the history: always with
@@ -41,13 +42,11 @@ type record struct {
 	epoch    uint64
 	owner    string
 	closed   bool
+	ver      uint64
 	snapshot []byte // empty: none
 }
 
-const (
-	recordVersion = 2
-	oldVersion    = 1 // its snapshots have neither number nor lineage
-)
+const recordVersion = 3
 
 var errRecord = errors.New("record is damaged or of another version")
 
@@ -55,14 +54,11 @@ func parseRecord(b []byte) (rec record, err error) {
 	rd := bus.NewReader(b)
 	version := rd.Byte()
 	rec.epoch, rec.owner = rd.Uint(), rd.String()
-	rec.closed = rd.Bool()
-	if rd.Err() != nil || rec.epoch == 0 || version != recordVersion && version != oldVersion {
+	rec.closed, rec.ver = rd.Bool(), rd.Uint()
+	if rd.Err() != nil || rec.epoch == 0 || version != recordVersion {
 		return rec, errRecord
 	}
 	rec.snapshot = rd.Rest()
-	if version == oldVersion && len(rec.snapshot) > 0 {
-		rec.snapshot = append(bus.AppendUint(bus.AppendUint(nil, 0), rec.epoch), rec.snapshot...)
-	}
 	return rec, nil
 }
 
@@ -70,8 +66,41 @@ func (rec *record) append(b []byte) []byte {
 	b = append(b, recordVersion)
 	b = bus.AppendUint(b, rec.epoch)
 	b = bus.AppendString(b, rec.owner)
-	b = bus.AppendBool(b, rec.closed)
+	b = bus.AppendUint(bus.AppendBool(b, rec.closed), rec.ver)
 	return append(b, rec.snapshot...)
+}
+
+// How far an owner's versions of the state may be ahead of what storage has of
+// them. The next owner begins that far on, so no version names two states,
+// whichever of them was shown: one was in a patch of which nothing is stored, if
+// the room was quiet then, or its durability lets it go back.
+//
+// With Commit durability a turn whose version is further ahead makes an entry
+// (makeEntry). Of the others nobody waits for storage: leapOthers is two years of
+// 60 patches a second. A version has 53 bits, so 2 million takeovers are possible.
+const (
+	leapCommit = 1 << 10
+	leapOthers = 1 << 32
+)
+
+// nextVer returns the version that the next owner begins with: the record's, or
+// the snapshot's, which has been brought up to the log, if the owner before has
+// released the room, or else one above all that it may have shown.
+func (rec *record) nextVer(kind *Kind, snapshot []byte) uint64 {
+	rd, ver := bus.NewReader(snapshot), rec.ver
+	if rd.More() {
+		rd.Uint()
+		rd.Uint() // number and lineage
+		rd.Uint() // seq
+		ver = max(ver, rd.Uint())
+	}
+	switch {
+	case rec.owner == "":
+		return ver
+	case kind.Durability == Commit:
+		return ver + leapCommit
+	}
+	return ver + leapOthers
 }
 
 // appendRecord appends the room's record as it is now: owned by this worker, or
@@ -89,7 +118,7 @@ func (r *Room) appendRecord(b []byte, owner string) []byte {
 }
 
 func (r *Room) appendWhole(b []byte, owner string, extras bool) []byte {
-	rec := record{epoch: r.epoch, owner: owner, closed: r.over}
+	rec := record{epoch: r.epoch, owner: owner, closed: r.over, ver: r.ver}
 	b = rec.append(b)
 	if rec.closed || r.kind.Durability == None {
 		return b
@@ -148,8 +177,7 @@ func (m *Member) appendRecord(b []byte, replies bool) []byte {
 	b = bus.AppendUint(b, uint64(m.id))
 	b = bus.AppendUint(b, m.session)
 	b = bus.AppendString(b, m.user)
-	b = bus.AppendUint(b, m.count)
-	b = bus.AppendUint(b, m.last)
+	b = m.appendNumbers(bus.AppendUint(b, m.count))
 	if !replies {
 		return bus.AppendUint(b, 0)
 	}
@@ -159,6 +187,23 @@ func (m *Member) appendRecord(b []byte, replies bool) []byte {
 		b = bus.AppendString(b, item)
 	}
 	return b
+}
+
+// appendNumbers appends where the numbers of the member's commands are: the last
+// one doubled, plus 1 if void is not 0 and follows.
+func (m *Member) appendNumbers(b []byte) []byte {
+	if m.void == 0 {
+		return bus.AppendUint(b, m.last<<1)
+	}
+	return bus.AppendUint(bus.AppendUint(b, m.last<<1|1), m.void)
+}
+
+func (m *Member) loadNumbers(rd *bus.Reader) {
+	v := rd.Uint()
+	m.last, m.void = v>>1, 0
+	if v&1 != 0 {
+		m.void = rd.Uint()
+	}
 }
 
 // load fills a new room from a snapshot, all but the handler's state, which it
@@ -211,7 +256,8 @@ func (r *Room) loadHistory(rd *bus.Reader) {
 
 func (r *Room) restoreMember(rd *bus.Reader) *Member {
 	m := &Member{room: r, id: rd.Uint32(), session: rd.Uint(), user: rd.String(), at: away}
-	m.count, m.last = rd.Uint(), rd.Uint()
+	m.count = rd.Uint()
+	m.loadNumbers(rd)
 	m.trimmed = m.count
 	for range rd.Count() {
 		m.replies.push(rd.Uint(), rd.Bytes())
@@ -247,7 +293,7 @@ func (r *Room) wakeUp() error {
 	}
 	r.restored = r.seq
 	if r.trail != nil {
-		r.trail.reset(r.seq)
+		r.trail.reset(r.seq, r.ver)
 	}
 	if r.history.items.count > 0 {
 		r.history.last = r.turn.now

@@ -185,7 +185,7 @@ export class Room extends Emitter {
     if (!recovered) this.#setMembers(joined.members ?? []);
     if (joined.state !== undefined) this.state = joined.state;
     if (joined.state !== undefined || this.state === undefined) this.#ver = joined.ver ?? 0;
-    this.#renumber(joined.n ?? 0);
+    this.#renumber(joined.n ?? 0, joined.applied ?? joined.n ?? 0);
     if (!again) return;
     this.#signals._emit("joined", { resumed, recovered });
     if (joined.state !== undefined) this.#signals._emit("state", this.state, true);
@@ -197,15 +197,16 @@ export class Room extends Emitter {
   }
 
   /**
-   * Numbers the commands that the room has not taken in right after those it
-   * has, and sends everything again. The old numbers hold, unless the room went
-   * back to an older state or the seat is a new one.
-   * @param {number} taken number of the last command that the room has
+   * Numbers the commands that the room has not taken in above all numbers that
+   * are used, and sends everything again. The old numbers hold, unless something
+   * was missed for good or the seat is a new one.
+   * @param {number} used number up to which the room takes in nothing any more
+   * @param {number} applied number of the last command that the room has taken in
    */
-  #renumber(taken) {
-    let next = (this.#taken = taken);
+  #renumber(used, applied) {
+    let next = (this.#taken = used);
     for (const command of this.#commands) {
-      if (command.n > taken) command.n = ++next;
+      if (command.n > applied) command.n = ++next;
       command.onWire = false;
     }
     this.#lastN = next;
@@ -322,12 +323,12 @@ export class Room extends Emitter {
   }
 
   /** @param {any[]} f */
-  #notice([, , notice, epoch, seq = 0, count = 0, n = 0, member = this.member, size = this.size, members]) {
+  #notice([, , notice, epoch, seq = 0, count = 0, n = 0, member = this.member, size = this.size, members, applied = 0]) {
     if (notice === "reset") {
       [this.#epoch, this.#seq, this.#count, this.#ver] = [epoch, seq, count, -1];
       [this.member, this.size] = [member, size];
       if (members) this.#setMembers(members);
-      this.#renumber(n);
+      this.#renumber(n, applied);
     } else if (epoch) this.#epoch = epoch;
     this.#signals._emit("notice", notice);
   }
