@@ -1,7 +1,6 @@
 package rooms
 
 import (
-	"errors"
 	"strings"
 
 	"roomd/bus"
@@ -193,20 +192,6 @@ func (r *Room) refuse(from int32, c *bus.Command, code bus.Code) {
 }
 
 var errOverloaded = &bus.Error{Code: bus.Overloaded}
-
-// coded returns what the client is told of an author's error. One without a
-// code is a fault, and for the log.
-func (r *Room) coded(err error) *bus.Error {
-	var e *bus.Error
-	if !errors.As(err, &e) {
-		r.worker.logFault(r, err)
-		return &bus.Error{Code: bus.Internal}
-	}
-	if len(e.Message) > maxErrorText {
-		return &bus.Error{Code: e.Code, Message: clip(e.Message)}
-	}
-	return e
-}
 
 // maxErrorText is how many bytes of an error's text a client gets: envelopes
 // have a limit, and texts are made of whatever an author had at hand.

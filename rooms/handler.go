@@ -137,8 +137,9 @@ func On[T any](msg *Message, f func(T) error) error {
 }
 
 // Errorf returns an error with a code and a text, both for clients. Codes are
-// [a-z0-9_.-]{1,64}; PROTOCOL.md lists those that roomd itself uses. Errors
-// without a code reach clients as a bare internal, and the log in full.
+// [a-z0-9_.-]{1,64}; PROTOCOL.md lists those that roomd itself uses, and which of
+// them are reserved, as clients act on them. Errors without a code, or with a
+// reserved one, reach clients as a bare internal, and the log in full.
 func Errorf(code, format string, args ...any) error { return bus.Errorf(code, format, args...) }
 
 // decode keeps bytes from outside away from everything but the given code: a

@@ -62,12 +62,9 @@ func (m *Member) Send(event string, data any) { m.room.send(m, event, data) }
 
 // Kick takes the seat away as soon as the current callback has returned;
 // Handler.Leave is called then. The client is told code and text; an empty code
-// means kicked.
+// means kicked, and so does one that is not for authors (see Errorf).
 func (m *Member) Kick(code, text string) {
-	if code == "" {
-		code = bus.Kicked
-	}
-	m.room.turnOf("Kick").kick(m, code, text)
+	m.room.turnOf("Kick").kick(m, m.room.endCode(code, bus.Kicked), text)
 }
 
 // A numbering says what a command's number means for its member.

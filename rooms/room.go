@@ -217,14 +217,12 @@ func (r *Room) metaBytes() []byte {
 }
 
 // Close ends the room as soon as the current callback has returned: every
-// member leaves with reason Closed and is told the code (empty means closed).
+// member leaves with reason Closed and is told the code; an empty one means
+// closed, and so does one that is not for authors (see Errorf).
 // Nothing of the room is kept; who joins it again begins a new one.
 func (r *Room) Close(code string) {
 	t := r.turnOf("Close")
-	if code == "" {
-		code = bus.Closed
-	}
-	t.kicks = append(t.kicks, kicked{code: code})
+	t.kicks = append(t.kicks, kicked{code: r.endCode(code, bus.Closed)})
 }
 
 // turnOf returns the turn that runs, for the methods that authors call.
