@@ -51,13 +51,16 @@ type Joined struct {
 	Kind, ID  string
 	Member    uint32 // this session's number in the room
 	Position         // from which frames follow
-	N         uint64 // last command number the room has taken in
+	N         uint64 // the next command has the number after this one
+	Applied   uint64 // number of the last command the room has taken in, N or less
 	Seats     int    // 0: no limit
 	Size      int    // members now
 	Members   []byte // [[member, user, away], …]; see DecodeMembers
 	State     []byte
 	Resumed   bool // the seat was kept
 	Recovered bool // what was missed follows
+
+	applied bool // Applied was given
 }
 
 // ParseJoined reads the map in the Data of a joined frame.
@@ -68,6 +71,9 @@ func ParseJoined(data []byte) (j Joined, err error) {
 	}
 	if c.bad || j.Room == 0 {
 		return Joined{}, errShort
+	}
+	if !j.applied {
+		j.Applied = j.N
 	}
 	return j, nil
 }
@@ -92,6 +98,8 @@ func (j *Joined) field(key string, c *cursor) {
 		j.Ver = c.uint()
 	case "n":
 		j.N = c.uint()
+	case "applied":
+		j.Applied, j.applied = c.uint(), true
 	case "seats":
 		j.Seats = int(c.int())
 	case "size":

@@ -37,8 +37,11 @@ type Frame struct {
 	Ver    uint64 // state, patch
 	Size   int    // presence, notice: number of members now
 	Member uint32 // notice: the seat's number from here on
-	Time   int64  // pong: the edge's clock, ms since 1970; bye: retry, ms
-	Event  []byte // message, private; notice: which
+
+	Applied uint64 // notice: number of the last command that was taken in
+	Resumed bool   // notice: the seat was kept
+	Time    int64  // pong: the edge's clock, ms since 1970; bye: retry, ms
+	Event   []byte // message, private; notice: which
 
 	// Data is raw msgpack: a message's data, a reply's result, a state, a patch,
 	// a welcome's or joined's map, the list of rooms, a notice's members; in a
@@ -104,6 +107,7 @@ func (f *Frame) read(e *elements) {
 		f.Room, f.Event = uint32(e.uint()), e.bytes()
 		f.Epoch, f.Seq, f.Count, f.N = e.uint(), e.uint(), e.uint(), e.uint()
 		f.Member, f.Size, f.Data = uint32(e.uint()), int(e.uint()), e.raw()
+		f.Applied, f.Resumed = e.uint(), e.bool()
 	case FrameBye:
 		f.Code, f.Message, f.Time = e.bytes(), e.bytes(), e.int()
 	}
@@ -157,6 +161,8 @@ func (e *elements) uint() uint64 {
 	}
 	return e.c.uint()
 }
+
+func (e *elements) bool() bool { return e.next() && e.c.bool() }
 
 func (e *elements) bytes() []byte {
 	if !e.next() {

@@ -437,7 +437,7 @@ func (r *Room) notice(f *Frame) (callback func()) {
 		}
 		j = Joined{
 			Room: r.number, Kind: r.kind, ID: r.id, Member: r.member, Position: r.pos, N: f.N,
-			Size: f.Size, Members: slices.Clone(f.Data), Resumed: true,
+			Applied: f.Applied, Size: f.Size, Members: slices.Clone(f.Data), Resumed: f.Resumed,
 		}
 	case f.Epoch != 0:
 		r.pos.Epoch = f.Epoch

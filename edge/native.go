@@ -221,15 +221,15 @@ func appendResumed(b []byte, room, epoch uint64) []byte {
 }
 
 // appendReset says where the room has gone back to. Behind the fields of
-// PROTOCOL.md it tells member, size and members, which may have changed too, and
-// up to which number commands happened.
+// PROTOCOL.md it tells member, size and members, which may have changed too, up to
+// which number commands happened, and whether the seat is the old one.
 func appendReset(b []byte, room uint64, member uint32, j *bus.Joined) []byte {
-	b = append(appendArrayHead(b, 11), typeNotice)
+	b = append(appendArrayHead(b, 12), typeNotice)
 	b = appendMpStr(appendMpUint(b, room), "reset")
 	for _, v := range [...]uint64{j.At.Epoch, j.At.Seq, j.At.Count, j.N, uint64(member), uint64(j.Size)} {
 		b = appendMpUint(b, v)
 	}
-	return appendMpUint(appendSeats(b, j.Members), j.Applied)
+	return appendMpBool(appendMpUint(appendSeats(b, j.Members), j.Applied), j.Resumed)
 }
 
 func appendSeats(b []byte, seats []bus.Seat) []byte {

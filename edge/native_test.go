@@ -111,7 +111,7 @@ func TestFramesForClients(t *testing.T) {
 		"patch":           {appendState(nil, typePatch, 9, 5, x), `[11,9,5,"x"]`},
 		"paused":          {appendNotice(nil, 9, "paused"), `[12,9,"paused"]`},
 		"resumed":         {appendResumed(nil, 9, 2), `[12,9,"resumed",2]`},
-		"reset":           {appendReset(nil, 9, 3, &item.Joined), `[12,9,"reset",1,2,3,5,3,7,[[3,"Ann",true]],4]`},
+		"reset":           {appendReset(nil, 9, 3, &item.Joined), `[12,9,"reset",1,2,3,5,3,7,[[3,"Ann",true]],4,true]`},
 		"bye":             {appendBye(nil, "shutdown", "", -1), `[13,"shutdown","",-1]`},
 		"joined": {appendJoined(nil, 7, 9, "chat", "a", item), `[2,7,{"room":9,"kind":"chat","id":"a","member":3,"epoch":1,"seq":2,"count":3,"ver":4,"n":5,` +
 			`"seats":6,"size":7,"applied":4,"resumed":true,"recovered":false,"members":[[3,"Ann",true]],"state":"st"}]`},

@@ -109,8 +109,8 @@ func TestNewOwnerThatForgotIsToldAsReset(t *testing.T) {
 		r.say(it)
 	}
 	r.say(message("m", `"for all"`), bus.Item{Op: bus.ItemPrivate, To: 1, Count: 1, Seq: 2, Event: []byte("p")})
-	a.want(fmt.Sprintf(`[12,%d,"reset",2,1,0,0,%d,1,[[%d,"x",false]],0]`, j.Room, 1, 1), fmt.Sprintf(`[10,%d,0,"state"]`, j.Room))
-	b.want(fmt.Sprintf(`[12,%d,"reset",2,1,0,0,%d,1,[[%d,"x",false]],0]`, j.Room, 5, 5), fmt.Sprintf(`[10,%d,0,"state"]`, j.Room))
+	a.want(fmt.Sprintf(`[12,%d,"reset",2,1,0,0,%d,1,[[%d,"x",false]],0,false]`, j.Room, 1, 1), fmt.Sprintf(`[10,%d,0,"state"]`, j.Room))
+	b.want(fmt.Sprintf(`[12,%d,"reset",2,1,0,0,%d,1,[[%d,"x",false]],0,false]`, j.Room, 5, 5), fmt.Sprintf(`[10,%d,0,"state"]`, j.Room))
 	a.want(fmt.Sprintf(`[7,%d,2,"m","for all"]`, j.Room), fmt.Sprintf(`[8,%d,2,1,"p",null]`, j.Room))
 	b.want(fmt.Sprintf(`[7,%d,2,"m","for all"]`, j.Room))
 	a.send(fmt.Sprintf(`[4,%d,1,"again"]`, j.Room)) // numbers begin anew, and the old command is not sent again
@@ -458,8 +458,8 @@ func TestCommandSentBeforeTheResetWasHeardIsNotTakenForAnother(t *testing.T) {
 	if join.Floor <= 1 {
 		t.Fatalf("floor %d, want one above what the client may have used", join.Floor)
 	}
-	r.say(r.admit(join, 1, func(j *bus.Joined) { j.N, j.Applied = join.Floor, 1 }))
-	c.want(fmt.Sprintf(`[12,%d,"reset",2,0,0,%d,1,1,[],1]`, j.Room, join.Floor))
+	r.say(r.admit(join, 1, func(j *bus.Joined) { j.N, j.Applied, j.Resumed = join.Floor, 1, true }))
+	c.want(fmt.Sprintf(`[12,%d,"reset",2,0,0,%d,1,1,[],1,true]`, j.Room, join.Floor))
 	c.send(fmt.Sprintf(`[4,%d,2,"old"]`, j.Room))
 	c.send(fmt.Sprintf(`[4,%d,%d,"new"]`, j.Room, join.Floor+1))
 	for _, want := range []bus.Command{{N: 2, Event: []byte("old")}, {N: join.Floor + 1, Event: []byte("new")}} {

@@ -323,11 +323,13 @@ export class Room extends Emitter {
   }
 
   /** @param {any[]} f */
-  #notice([, , notice, epoch, seq = 0, count = 0, n = 0, member = this.member, size = this.size, members, applied = 0]) {
+  #notice([, , notice, epoch, seq = 0, count = 0, n = 0, member = this.member, size = this.size, members, applied = 0, resumed = false]) {
     if (notice === "reset") {
       [this.#epoch, this.#seq, this.#count, this.#ver] = [epoch, seq, count, -1];
       [this.member, this.size] = [member, size];
       if (members) this.#setMembers(members);
+      this.resumed = resumed;
+      if (!resumed) this.#giveUpSent();
       this.#renumber(n, applied);
     } else if (epoch) this.#epoch = epoch;
     this.#signals._emit("notice", notice);

@@ -195,15 +195,32 @@ scripted("a room that went back renumbers what it has not taken in", async (edge
   const answers = [room.send("say", "a"), room.send("say", "b")];
   for (const n of [11, 12]) assert.equal((await conn.frame())[2], n);
   const noticed = next((fn) => room.onNotice(fn));
-  conn.send([12, 1, "reset", 2, 20, 0, 4, 9, 2, [[9, "Ann", false], [3, "Ben", true]]]);
+  conn.send([12, 1, "reset", 2, 20, 0, 65000, 9, 2, [[9, "Ann", false], [3, "Ben", true]], 10, true]);
   assert.deepEqual(await noticed, ["reset"]);
   assert.deepEqual([room.member, room.size, [...room.members.keys()]], [9, 2, [9, 3]]);
-  assert.deepEqual((await conn.frame()).slice(2), [5, "say", "a", 4]);
-  assert.deepEqual((await conn.frame()).slice(2), [6, "say", "b", 4]);
+  assert.deepEqual((await conn.frame()).slice(2), [65001, "say", "a", 65000]);
+  assert.deepEqual((await conn.frame()).slice(2), [65002, "say", "b", 65000]);
   const heard = next((fn) => room.on("said", fn));
-  conn.send([4, 1, 5, 1], [4, 1, 6, 2], [7, 1, 21, "said", "x"]);
+  conn.send([4, 1, 11, null, ["out_of_order"]], [4, 1, 65001, 1], [4, 1, 65002, 2], [7, 1, 21, "said", "x"]);
   assert.deepEqual(await Promise.all(answers), [1, 2]);
   await heard;
+});
+
+scripted("after a reset what had happened keeps its number, and a new seat ends what was sent under the old", async (edge, roomd) => {
+  const { conn, room } = await inRoom(edge, roomd, { n: 10 });
+  const answers = [room.send("say", "a"), room.send("say", "b")];
+  for (const n of [11, 12]) assert.equal((await conn.frame())[2], n);
+  conn.send([12, 1, "reset", 2, 20, 0, 65000, 7, 1, [[7, "Ann", false]], 11, true]);
+  assert.deepEqual((await conn.frame()).slice(2), [11, "say", "a", 10]);
+  assert.deepEqual((await conn.frame()).slice(2), [65001, "say", "b", 10]);
+  conn.send([4, 1, 11, 1]);
+  assert.equal(await answers[0], 1);
+  conn.send([12, 1, "reset", 3, 0, 0, 130000, 7, 1, [[7, "Ann", false]]]);
+  await assert.rejects(answers[1], { code: "timeout" });
+  const last = room.send("say", "c");
+  assert.deepEqual((await conn.frame()).slice(2), [130001, "say", "c", 130000]);
+  conn.send([4, 1, 130001, 3]);
+  assert.equal(await last, 3);
 });
 
 scripted("when the seat is lost, what was sent fails with timeout and what was not is sent under the new one", async (edge, roomd) => {
