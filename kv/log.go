@@ -7,6 +7,7 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -16,6 +17,9 @@ var (
 	// ErrSealed: the run is over for everybody else. Whether the entry made it
 	// into the log is for whoever sealed it to find out.
 	ErrSealed = errors.New("log is sealed: somebody has taken over")
+	// ErrBroken comes with ErrSealed if nobody has sealed the log, but NATS has taken
+	// no message into it for long though it answers: it had no space for one.
+	ErrBroken = errors.New("NATS takes no message into the log: was its disk full?")
 	// ErrClosed: the log ended before the entry was known to be written.
 	ErrClosed = errors.New("log is closed")
 )
@@ -48,6 +52,8 @@ type Log struct {
 	bytes    atomic.Uint64
 	entries  atomic.Uint64
 	looks    atomic.Uint64
+
+	stuckSince atomic.Int64 // milliseconds since 1970; 0: not stuck
 }
 
 // pending is an entry that waits to be written.
@@ -137,6 +143,15 @@ func (g *Log) Stats() Stats {
 	}
 }
 
+// Stuck returns since when NATS has taken no message into the log though it
+// answers; zero if that is not so. After 15 s Run ends with [ErrBroken].
+func (g *Log) Stuck() time.Time {
+	if ms := g.stuckSince.Load(); ms != 0 {
+		return time.UnixMilli(ms)
+	}
+	return time.Time{}
+}
+
 // Cut removes what nobody needs: all entries at positions before pos. The last
 // entry written stays whatever pos is. It costs about as much as an append.
 func (g *Log) Cut(ctx context.Context, pos uint64) error {
@@ -171,8 +186,8 @@ func (g *Log) Replicate(ctx context.Context) error {
 }
 
 // Run writes entries until ctx ends, or Close was called and nothing waits any
-// more: then it returns nil. It returns [ErrSealed] when somebody has sealed the
-// log or removed it; what waits gets the same error. While NATS is away it
+// more: then it returns nil. It returns [ErrSealed] when another worker has sealed
+// the log or removed it, or, with [ErrBroken], when NATS takes nothing into it; what waits gets the same error. While NATS is away it
 // waits, however long that takes, unless the connection was closed: that is an
 // error too. It may be called once.
 func (g *Log) Run(ctx context.Context) error {

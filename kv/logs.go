@@ -25,6 +25,8 @@ type Logs struct {
 	js  jetstream.JetStream
 	cfg Storage
 
+	brokenAfter time.Duration // what the constant says, or less in tests
+
 	mu     sync.Mutex        // guards what follows
 	sealed map[string]uint64 // positions of the seals seen here, of logs that still exist
 }
@@ -35,7 +37,7 @@ func OpenLogs(conn *bus.Conn, cfg Storage) *Logs {
 	if cfg.Bucket == "" {
 		cfg.Bucket = defaultBucket
 	}
-	return &Logs{js: conn.JetStream(), cfg: cfg, sealed: make(map[string]uint64)}
+	return &Logs{js: conn.JetStream(), cfg: cfg, brokenAfter: brokenAfter, sealed: make(map[string]uint64)}
 }
 
 func (l *Logs) stream(run string) string  { return l.cfg.Bucket + "_log_" + run }
@@ -126,9 +128,20 @@ func (l *Logs) Delete(ctx context.Context, run string) error {
 // acknowledged any more that [Logs.Read] would not find. Sealing again is
 // fine, and a run without a log needs no seal. While JetStream is away it tries
 // until ctx ends.
+//
+// A log whose stream takes no message, as a disk was full for a moment, is sealed
+// by its configuration: see sealStream.
 func (l *Logs) Seal(ctx context.Context, run string) error {
+	refused := 0 // seals that NATS did not take, one after the other
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		ok, err := l.trySeal(ctx, run)
+		if errors.Is(err, errNotTaken) {
+			if refused++; refused >= sealTries {
+				ok, err = l.sealStream(ctx, run)
+			}
+		} else {
+			refused = 0
+		}
 		if ok {
 			return nil
 		}
@@ -156,9 +169,48 @@ func (l *Logs) trySeal(ctx context.Context, run string) (ok bool, err error) {
 		defer cancel()
 		ack, err := l.js.Publish(try, l.subject(run), appendHead(nil, frameSeal, 0))
 		if err != nil {
-			return false, err
+			return false, fmt.Errorf("%w: %w", errNotTaken, err)
 		}
 		at.pos = ack.Sequence
+	}
+	l.sealedAt(run, at.pos)
+	return true, nil
+}
+
+// sealTries is how many seals must fail, a second each, before a log is sealed by
+// its configuration.
+const sealTries = 3
+
+// errNotTaken says that the leader of a log's stream answers, but did not take a
+// message.
+var errNotTaken = errors.New("the log takes no message")
+
+// sealStream seals the stream itself. NATS marks a stream to which it could not
+// write, and takes no message into it until the server is started again; but the
+// configuration is stored apart and can be changed. In a sealed stream nobody
+// writes, deletes or purges, and no update opens it again.
+//
+// The answer to an update comes from the stream's leader, which has sealed it by
+// then: what it acknowledged before is in its store and is read afterwards. A
+// replica that becomes the leader a moment later learns of the update from the
+// cluster's own log, and could until then take a message. So this is the second
+// way only, for a stream of which no leader takes a message for seconds; and it
+// counts when the leader of that time says a second time that it is sealed.
+func (l *Logs) sealStream(ctx context.Context, run string) (ok bool, err error) {
+	stream, err := l.open(ctx, run)
+	if err != nil {
+		return errors.Is(err, errNoLog), err
+	}
+	try, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	cfg := stream.CachedInfo().Config
+	cfg.Sealed = true
+	if _, err := l.js.UpdateStream(try, cfg); err != nil {
+		return false, fmt.Errorf("seal the stream: %w", err)
+	}
+	at, err := l.end(ctx, run)
+	if err != nil || !at.sealed {
+		return false, err
 	}
 	l.sealedAt(run, at.pos)
 	return true, nil
@@ -176,11 +228,12 @@ var errNoLog = errors.New("no log")
 // A logEnd is where a log ends: the position of its last message, and what that
 // is, nil if it was purged.
 type logEnd struct {
-	pos  uint64
-	data []byte
+	pos    uint64
+	data   []byte
+	sealed bool // the stream is, whatever its last message says
 }
 
-func (e logEnd) seal() bool { return len(e.data) > 0 && e.data[0] == frameSeal }
+func (e logEnd) seal() bool { return e.sealed || len(e.data) > 0 && e.data[0] == frameSeal }
 
 // end asks the stream's leader for the last message. It gives up soon.
 func (l *Logs) end(ctx context.Context, run string) (logEnd, error) {
@@ -188,9 +241,9 @@ func (l *Logs) end(ctx context.Context, run string) (logEnd, error) {
 	if err != nil {
 		return logEnd{}, err
 	}
-	state := stream.CachedInfo().State
+	state, sealed := stream.CachedInfo().State, stream.CachedInfo().Config.Sealed
 	if state.Msgs == 0 {
-		return logEnd{pos: state.LastSeq}, nil
+		return logEnd{pos: state.LastSeq, sealed: sealed}, nil
 	}
 	try, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
@@ -198,7 +251,7 @@ func (l *Logs) end(ctx context.Context, run string) (logEnd, error) {
 	if err != nil {
 		return logEnd{}, fmt.Errorf("look at message %d: %w", state.LastSeq, err)
 	}
-	return logEnd{msg.Sequence, msg.Data}, nil
+	return logEnd{msg.Sequence, msg.Data, sealed}, nil
 }
 
 // open asks the stream's leader how the log is. A log that is missing means that

@@ -19,6 +19,10 @@ const (
 	firstPause = 5 * time.Millisecond // between tries, then twice as long each time
 	lastPause  = 500 * time.Millisecond
 	lostAfter  = 15 * time.Second // how long NATS may be behind its own acknowledgements: elections take up to 9 s
+
+	// brokenAfter is how long a log may take no message though its leader answers.
+	// A leader that has lost its majority answers for 10 s.
+	brokenAfter = 15 * time.Second
 )
 
 // A logWriter is what Run needs to write one message after another. It sends
@@ -35,6 +39,7 @@ type logWriter struct {
 	sub    *nats.Subscription
 	timer  *time.Timer
 	behind time.Time // since when looks found less than was acknowledged; zero: not
+	stuck  time.Time // since when looks found that the message was not taken; zero: not
 }
 
 func newLogWriter(g *Log) (*logWriter, error) {
@@ -118,6 +123,7 @@ func (w *logWriter) write(ctx context.Context) error {
 	w.msg.Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatUint(w.last, 10)}
 	w.behind = time.Time{}
 	send := true
+	defer w.unstick()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		pos := uint64(0)
 		if send && w.nc.PublishMsg(&w.msg) == nil { // an error means that NATS is away: so will looking say
@@ -180,16 +186,17 @@ func (w *logWriter) look(ctx context.Context) (pos uint64, send bool, err error)
 	case errors.Is(err, errNoLog):
 		return 0, false, w.sealed("it was removed")
 	case err != nil:
+		w.unstick() // nobody leads the stream: it will take messages again
 		return 0, false, nil
-	case at.pos < w.last:
-		return 0, true, w.fellBehind(at.pos)
-	case at.pos == w.last:
-		w.behind = time.Time{}
-		return 0, true, nil
 	case at.pos == w.last+1 && bytes.Equal(at.data, w.buf):
 		return at.pos, false, nil
 	case at.seal():
 		return 0, false, ErrSealed
+	case at.pos < w.last:
+		return 0, true, w.fellBehind(at.pos)
+	case at.pos == w.last:
+		w.behind = time.Time{}
+		return 0, true, w.notTaken()
 	case at.data == nil:
 		return 0, false, w.sealed("it was purged by somebody else")
 	}
@@ -207,6 +214,26 @@ func (w *logWriter) fellBehind(pos uint64) error {
 		return nil
 	}
 	return w.sealed(fmt.Sprintf("NATS lost what it had acknowledged: %d to %d", pos+1, w.last))
+}
+
+// notTaken is for a message that is not in the log though its leader answers. If
+// that stays so, as NATS had no space for a message and takes none into this
+// stream any more, the run is over: only a new one, with a new log, can go on. Its
+// rooms are then taken over, by this worker or another one, like a dead worker's.
+func (w *logWriter) notTaken() error {
+	if w.stuck.IsZero() {
+		w.stuck = time.Now()
+		w.log.stuckSince.Store(w.stuck.UnixMilli())
+	}
+	if time.Since(w.stuck) < w.log.logs.brokenAfter {
+		return nil
+	}
+	return fmt.Errorf("write log of run %q: %w: %w", w.log.run, ErrBroken, ErrSealed)
+}
+
+func (w *logWriter) unstick() {
+	w.stuck = time.Time{}
+	w.log.stuckSince.Store(0)
 }
 
 // sealed is an ErrSealed for a log that nobody sealed and that is over as well.

@@ -62,7 +62,7 @@ func (w *Worker) keepOwning(ctx context.Context) error {
 			return err
 		}
 		w.own.Store(nil)
-		w.disown(own)
+		w.disown(own, err)
 		if w.draining.Load() {
 			return nil
 		}
@@ -88,8 +88,8 @@ func (w *Worker) beginRun(ctx context.Context) (own *ownership, stop func(), err
 	return &ownership{run, log}, stop, nil
 }
 
-// disown stops all rooms of a run whose log was sealed.
-func (w *Worker) disown(own *ownership) {
+// disown stops all rooms of a run whose log is over, and says why.
+func (w *Worker) disown(own *ownership, why error) {
 	var rooms []*Room
 	w.mu.Lock()
 	for _, r := range w.rooms {
@@ -104,8 +104,11 @@ func (w *Worker) disown(own *ownership) {
 	}
 	w.mu.Unlock()
 	w.metrics.replaced.Inc()
-	w.cfg.Log.Error("worker was replaced: others took it for dead and its rooms over",
-		"node", w.conn.Name(), "run", own.run, "rooms", len(rooms))
+	text := "worker was replaced: another worker sealed this worker's log and owns its rooms now"
+	if errors.Is(why, kv.ErrBroken) {
+		text = "worker gives its log up and begins a new one: NATS answers, but takes no write into it"
+	}
+	w.cfg.Log.Error(text, "node", w.conn.Name(), "run", own.run, "rooms", len(rooms), "err", why)
 	for _, r := range rooms {
 		w.post(r, func(r *Room) {
 			if r.phase != ended {
