@@ -172,8 +172,8 @@ func TestRunsAreThoseWithALog(t *testing.T) {
 		t.Errorf("Runs = %q, %v, want a-1 and c-1", runs, err)
 	}
 	wantEntries(t, read(t, logs, "b-1"))
-	if err := logs.Seal(t.Context(), "b-1"); err != nil {
-		t.Errorf("Seal of a run without a log = %v, want nil", err)
+	if err := logs.Seal(t.Context(), "b-1"); !errors.Is(err, ErrNoLog) {
+		t.Errorf("Seal of a run without a log = %v, want ErrNoLog", err)
 	}
 }
 

@@ -126,8 +126,8 @@ func (l *Logs) Delete(ctx context.Context, run string) error {
 
 // Seal ends the log of a run for good: when it has returned nil, no entry is
 // acknowledged any more that [Logs.Read] would not find. Sealing again is
-// fine, and a run without a log needs no seal. While JetStream is away it tries
-// until ctx ends.
+// fine. A run without a log gets [ErrNoLog]: it commits nothing either, but what it
+// had is gone. While JetStream is away it tries until ctx ends.
 //
 // A log whose stream takes no message, as a disk was full for a moment, is sealed
 // by its configuration: see sealStream.
@@ -142,8 +142,11 @@ func (l *Logs) Seal(ctx context.Context, run string) error {
 		} else {
 			refused = 0
 		}
-		if ok {
+		switch {
+		case ok:
 			return nil
+		case errors.Is(err, ErrNoLog):
+			return fmt.Errorf("seal log of run %q: %w", run, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -158,9 +161,6 @@ func (l *Logs) Seal(ctx context.Context, run string) error {
 // cannot lose against a busy writer; a second seal changes nothing.
 func (l *Logs) trySeal(ctx context.Context, run string) (ok bool, err error) {
 	at, err := l.end(ctx, run)
-	if errors.Is(err, errNoLog) {
-		return true, nil
-	}
 	if err != nil {
 		return false, err
 	}
@@ -199,7 +199,7 @@ var errNotTaken = errors.New("the log takes no message")
 func (l *Logs) sealStream(ctx context.Context, run string) (ok bool, err error) {
 	stream, err := l.open(ctx, run)
 	if err != nil {
-		return errors.Is(err, errNoLog), err
+		return false, err
 	}
 	try, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -222,8 +222,9 @@ func (l *Logs) sealedAt(run string, pos uint64) {
 	l.mu.Unlock()
 }
 
-// errNoLog says that a run has no log: NATS said so twice.
-var errNoLog = errors.New("no log")
+// ErrNoLog says that a run has no log: NATS said so twice. It was deleted when all
+// that was in it had been taken over, or NATS has lost it.
+var ErrNoLog = errors.New("no log")
 
 // A logEnd is where a log ends: the position of its last message, and what that
 // is, nil if it was purged.
@@ -266,7 +267,7 @@ func (l *Logs) open(ctx context.Context, run string) (jetstream.Stream, error) {
 			return stream, err
 		}
 		if missing {
-			return nil, errNoLog
+			return nil, ErrNoLog
 		}
 		select {
 		case <-ctx.Done():
@@ -282,7 +283,7 @@ func (l *Logs) open(ctx context.Context, run string) (jetstream.Stream, error) {
 // of each, some entries may have been given already.
 func (l *Logs) Read(ctx context.Context, run string, each func(pos uint64, entry []byte) error) error {
 	stream, err := l.open(ctx, run)
-	if errors.Is(err, errNoLog) {
+	if errors.Is(err, ErrNoLog) {
 		return nil
 	}
 	if err != nil {

@@ -183,7 +183,7 @@ func (w *logWriter) look(ctx context.Context) (pos uint64, send bool, err error)
 	w.log.looks.Add(1)
 	at, err := w.log.logs.end(ctx, w.log.run)
 	switch {
-	case errors.Is(err, errNoLog):
+	case errors.Is(err, ErrNoLog):
 		return 0, false, w.sealed("it was removed")
 	case err != nil:
 		w.unstick() // nobody leads the stream: it will take messages again

@@ -66,10 +66,11 @@ func (w *Worker) tryClaim(ctx context.Context, kind *Kind, key string) (claim, e
 	if err != nil {
 		return claim{}, fmt.Errorf("room %q: %w", key, err)
 	}
-	entries, elsewhere, err := w.inherit(ctx, own, rec.owner, key)
-	if elsewhere || err != nil {
-		return claim{elsewhere: elsewhere}, err
+	was, err := w.inherit(ctx, own, rec.owner, key)
+	if was.elsewhere || err != nil {
+		return claim{elsewhere: was.elsewhere}, err
 	}
+	entries := was.entries
 	mine.epoch = rec.epoch + 1
 	var shard *loadedShard
 	switch {
@@ -89,7 +90,11 @@ func (w *Worker) tryClaim(ctx context.Context, kind *Kind, key string) (claim, e
 		}
 	}
 	revision, err := w.store.Update(ctx, key, mine.append(nil), own.run, entry.Revision)
+	lost := was.gone && (kind.Durability == Commit || shard != nil)
 	if err == nil {
+		if lost {
+			w.cfg.Log.Error("the log of a room's last owner is gone: the room goes back to its record", "room", key, "run", rec.owner)
+		}
 		w.unpin(key, w.pinOf(key)) // no other is made before the room has come and gone
 		if w.tails.has(rec.owner) {
 			w.metrics.takenOver.Inc()
@@ -97,7 +102,7 @@ func (w *Worker) tryClaim(ctx context.Context, kind *Kind, key string) (claim, e
 	}
 	return claim{
 		own: own, epoch: mine.epoch, ver: mine.ver, revision: revision, snapshot: mine.snapshot,
-		whole: rec.owner == "" || kind.Durability == Commit, shard: shard,
+		whole: rec.owner == "" || kind.Durability == Commit && !lost, shard: shard,
 	}, err
 }
 
@@ -125,39 +130,46 @@ const (
 	deadEvery   = 25 * time.Millisecond
 )
 
+// An inheritance is what a room's last owner has left of it besides the record.
+type inheritance struct {
+	elsewhere bool // the owner has the room still
+	gone      bool // its log is gone; invariant: such a log is never taken for complete
+	entries   []entryHead
+}
+
 // inherit returns what the log of a room's last owner has of the room, unless
 // that owner has it still.
-func (w *Worker) inherit(ctx context.Context, own *ownership, owner, key string) (entries []entryHead, elsewhere bool, err error) {
+func (w *Worker) inherit(ctx context.Context, own *ownership, owner, key string) (was inheritance, err error) {
 	switch {
 	case owner == "":
-		return nil, false, nil
+		return was, nil
 	case owner == own.run:
 		// It is not in memory: the caller knows.
 		if w.pinOf(key).own == own {
-			entries, err = w.readLog(ctx, owner, key)
+			was.entries, err = w.readLog(ctx, owner, key)
 		}
-		return entries, false, err
+		return was, err
 	case !bus.ValidNode(owner):
-		return nil, false, errRecord
+		return was, errRecord
 	case !w.tails.has(owner) && !w.isLost(owner):
 		has, logged, err := w.ping(ctx, owner, key)
 		switch {
 		case err == nil && has:
-			return nil, true, nil
+			return inheritance{elsewhere: true}, nil
 		case err == nil && logged:
-			entries, err = w.readLog(ctx, owner, key)
-			return entries, false, err
+			was.entries, err = w.readLog(ctx, owner, key)
+			return was, err
 		case err == nil:
-			return nil, false, nil
+			return was, nil
 		case !w.isDead(ctx, owner, err):
-			return nil, false, bus.Errorf(bus.Unavailable, "the room's owner does not answer")
+			return was, bus.Errorf(bus.Unavailable, "the room's owner does not answer")
 		}
 	}
 	t, err := w.tails.of(ctx, w, owner)
 	if err != nil {
-		return nil, false, err
+		return was, err
 	}
-	return t.entries[key], false, nil
+	return inheritance{gone: t.gone, entries: t.entries[key]}, nil
 }
 
 // ping asks a run about a room.

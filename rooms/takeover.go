@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"roomd/bus"
+	"roomd/kv"
 )
 
 // This file takes over the rooms of runs that are dead. A room with traffic is
@@ -23,10 +24,11 @@ type tails struct {
 	runs map[string]*tail // by run; no more than have died and not yet been taken over
 }
 
-// A tail is a log that was sealed and read.
+// A tail is a log that was sealed and read, or that is gone.
 type tail struct {
 	read    chan struct{} // closed when entries and err are set
 	entries map[string][]entryHead
+	gone    bool // what a record still names the run for, and lacks, is lost
 	err     error
 }
 
@@ -54,9 +56,13 @@ func (ts *tails) of(ctx context.Context, w *Worker, run string) (*tail, error) {
 		began := time.Now()
 		n := 0
 		t.entries, n, t.err = w.sealAndRead(ctx, run)
-		if t.err != nil {
+		t.gone = errors.Is(t.err, kv.ErrNoLog)
+		switch {
+		case t.gone:
+			t.err = nil
+		case t.err != nil:
 			ts.drop(run)
-		} else {
+		default:
 			w.cfg.Log.Warn("worker is dead: its log is sealed", "run", run, "entries", n, "ms", time.Since(began).Milliseconds())
 		}
 		close(t.read)

@@ -136,3 +136,32 @@ func TestNumbersThatWereOnTheirWayAreNotUsedAgain(t *testing.T) {
 		t.Errorf("afterwards: %+v", j)
 	}
 }
+
+// A log that is gone is not taken for an empty one: members hear that the room
+// went back to its record.
+func TestRoomWhoseLogIsGoneSaysThatItWentBack(t *testing.T) {
+	b := startBus(t)
+	w, _ := b.worker(t, "w1", Config{}, commitKind())
+	e := b.edge(t, "e1")
+	key := e.open("counter", "a")
+	joined := e.join(key, "Ann")
+	e.awaitOp(bus.ItemPresence)
+	waitFor(t, "the record to have the member", func() (written bool) {
+		inRoom(w, key, func(r *Room) { written = r.trail.first == 0 && !r.saving })
+		return written
+	})
+	e.call(key, joined.To, 1, "add", nil)
+	run := w.own.Load().run
+	b.die(w)
+	if err := b.logs.Delete(t.Context(), run); err != nil {
+		t.Fatal(err)
+	}
+	b.worker(t, "w2", Config{}, commitKind())
+	e.open("counter", "a")
+	back := e.joinAs(key, bus.Command{
+		Session: joined.Session, User: "Ann", Resume: true, Since: bus.Position{Epoch: 1, Seq: 1},
+	})
+	if j := back.Joined; !j.Resumed || j.Recovered {
+		t.Errorf("came back to %+v, want the seat and recovered false", j)
+	}
+}
