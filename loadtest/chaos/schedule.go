@@ -141,7 +141,7 @@ func (p *planner) pick(at time.Duration) bool {
 		if f.Length = k.shortest; k.longest > k.shortest {
 			f.Length += rand64(p.rng, k.longest-k.shortest)
 		}
-		f.Length = min(f.Length, max(room, halfSec)).Round(time.Millisecond)
+		f.Length = min(f.Length, max(room, halfSec)).Truncate(time.Millisecond)
 		f.Index, f.Dice = free[p.rng.IntN(len(free))], p.dice.Uint64()
 		p.faults = append(p.faults, f)
 		p.bag = slices.Delete(p.bag, i, i+1)
