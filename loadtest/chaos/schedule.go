@@ -115,11 +115,12 @@ func plan(seed uint64, length time.Duration, names []string, s system) []Fault {
 		if !p.pick(at) {
 			p.bag = nil // none of these fits now: the next turn is of all
 		}
-		if alone := len(active(p.faults, at)) < atOnce; alone && p.rng.Float64() < together {
+		now := active(p.faults, at)
+		if len(now) < atOnce && (listening(now) || p.rng.Float64() < together) {
 			at += rand64(p.rng, time.Second)
 			continue
 		}
-		for _, other := range active(p.faults, at) {
+		for _, other := range now {
 			at = max(at, other.over())
 		}
 		at += shortRest + rand64(p.rng, longRest-shortRest)
@@ -166,6 +167,12 @@ func active(faults []Fault, at time.Duration) []Fault {
 		}
 	}
 	return list
+}
+
+// listening reports whether there is nothing but a listener: it breaks nothing by
+// itself, only what is done while others fail.
+func listening(now []Fault) bool {
+	return len(now) > 0 && !slices.ContainsFunc(now, func(f Fault) bool { return f.role() != "" })
 }
 
 // free lists the processes at which a fault of a sort may begin at a time; for one

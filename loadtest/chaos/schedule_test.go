@@ -110,6 +110,19 @@ func TestEverySortAloneIsDoneAndUndone(t *testing.T) {
 	}
 }
 
+// A listener has another fault beside it, if there are others.
+func TestListenersAreThereWhileOthersFail(t *testing.T) {
+	for seed := range uint64(20) {
+		faults := plan(seed, time.Minute, []string{"listen-bus", "kill-worker"}, fullCluster)
+		for i, f := range faults {
+			beside := len(active(faults[:i], f.At)) > 0 || i+1 < len(faults) && faults[i+1].At < f.At+f.Length
+			if f.Sort == "listen-bus" && !beside {
+				t.Errorf("with seed %d nothing happens during %+v: %+v", seed, f, faults)
+			}
+		}
+	}
+}
+
 // Each verb has an act, and what is done by name only is a sort that there is.
 func TestEverySortCanBeDone(t *testing.T) {
 	for _, name := range slices.Concat(Named(false), Named(true)) {
