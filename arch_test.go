@@ -30,7 +30,7 @@ var arrows = map[string][]string{
 // foreign says who may name a library that others see only through a package
 // of ours.
 var foreign = map[string][]string{
-	"github.com/nats-io/nats.go":        {"bus", "kv"},
+	"github.com/nats-io/nats.go":        {"bus", "kv", "loadtest/cluster"},
 	"github.com/nats-io/nats-server/v2": {"bus"},
 	"github.com/gobwas/ws":              {"edge", "client", "loadtest"},
 }

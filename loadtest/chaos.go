@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,8 +42,7 @@ func (o *options) chaosClusterFlags(f *flag.FlagSet) {
 func chaosFlags(o *options, f *flag.FlagSet) {
 	c := &o.chaos
 	o.chaosClusterFlags(f)
-	f.Func("faults", "what to do, with commas between: "+strings.Join(chaos.Sorts(false), ", ")+
-		"; with -single "+strings.Join(chaos.Sorts(true), ", ")+"; a verb or a role stands for all of its own (default all)", func(s string) error {
+	f.Func("faults", faultsHelp()+"; with -single "+strings.Join(chaos.Sorts(true), ", ")+" (default all but those by name)", func(s string) error {
 		c.faults = strings.Split(s, ",")
 		return nil
 	})
@@ -53,6 +53,13 @@ func chaosFlags(o *options, f *flag.FlagSet) {
 	f.IntVar(&o.rooms, "rooms", 20, "rooms they are spread over")
 	f.Float64Var(&o.rate, "rate", 400, "commands a second, over all rooms")
 	f.StringVar(&o.kind, "kind", o.kind, "kind of the rooms: ledger, ledger-interval or ledger-none")
+}
+
+// faultsHelp lists what can be done to a cluster.
+func faultsHelp() string {
+	byName := slices.DeleteFunc(chaos.Named(false), func(s string) bool { return slices.Contains(chaos.Sorts(false), s) })
+	return "what to do, with commas between: " + strings.Join(chaos.Sorts(false), ", ") + "; by name only: " + strings.Join(byName, ", ") +
+		"; a verb or a role stands for all of its own but those, all for everything"
 }
 
 func (o *options) checkChaos() error {

@@ -30,8 +30,7 @@ func kvChaosFlags(o *options, f *flag.FlagSet) {
 		k.addrs = strings.Split(s, ",")
 		return nil
 	})
-	f.Func("faults", "what to do, with commas between: kill-leader (of the NATS servers), "+strings.Join(chaos.Sorts(false), ", ")+
-		"; a verb or a role stands for all of its own (default "+strings.Join(kvchaos.DefaultFaults, ",")+")", func(s string) error {
+	f.Func("faults", faultsHelp()+" (default "+strings.Join(kvchaos.DefaultFaults, ",")+"; not lose-store: a client of Redis's protocol is not told what was lost)", func(s string) error {
 		c.faults = strings.Split(s, ",")
 		return nil
 	})

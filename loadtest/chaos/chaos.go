@@ -45,6 +45,15 @@ func (cfg *Config) durability() Durability {
 	return Durability{Strict: true}
 }
 
+// durability is what the rooms of this run promise: when the store was lost, only
+// that members hear of it.
+func (r *run) durability() Durability {
+	if slices.ContainsFunc(r.in.done, func(d Done) bool { return d.Sort == LoseStore && d.Took }) {
+		return Durability{}
+	}
+	return r.cfg.durability()
+}
+
 // A run is one under way.
 type run struct {
 	cfg     *Config
@@ -55,6 +64,8 @@ type run struct {
 	rooms   [][]*player
 	idle    map[*cluster.Process]cluster.Usage // before anybody came
 	in      *inflictor
+	own     *Pulse        // how late we are ourselves
+	delays  []Delay       // of it, when the load is over
 	loaded  time.Duration // when the load ended
 }
 
@@ -71,13 +82,14 @@ func Run(ctx context.Context, cfg Config) (result *Result, err error) {
 	if err != nil {
 		return nil, err
 	}
+	Prepare(&cfg.Cluster, sorts)
 	cfg.Cluster.Links, cfg.Cluster.Dir = !cfg.Cluster.Single, dir
 	cfg.Say("starting the cluster")
 	r := &run{cfg: &cfg, base: time.Now(), idle: make(map[*cluster.Process]cluster.Usage)}
 	if r.c, err = cluster.Start(ctx, cfg.Cluster); err != nil {
 		return nil, cfg.failed(ctx, err, dir)
 	}
-	result, err = r.do(ctx, sorts)
+	result, err = r.watched(ctx, sorts)
 	if stopped := r.c.Stop(); stopped != nil && result != nil {
 		result.add(Violation{Rule: RuleProcess, Text: stopped.Error()})
 	}
@@ -98,6 +110,13 @@ func (cfg *Config) failed(ctx context.Context, err error, dir string) error {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
 	return fmt.Errorf("%w (data and logs: %s)", err, dir)
+}
+
+// watched is the run on a cluster that stands, with an eye on ourselves.
+func (r *run) watched(ctx context.Context, sorts []string) (*Result, error) {
+	r.own = StartPulse(r.now)
+	defer r.own.Stop()
+	return r.do(ctx, sorts)
 }
 
 // do is the run on a cluster that stands.
@@ -142,6 +161,8 @@ func (r *run) do(ctx context.Context, sorts []string) (*Result, error) {
 	for _, v := range r.leaks(ctx) {
 		result.add(v)
 	}
+	result.checked(CheckLeaks, len(r.c.Nodes()))
+	result.checked(CheckCrashes, len(r.c.All()))
 	return result, nil
 }
 
@@ -212,7 +233,7 @@ const settleWithin = 40 * time.Second
 // and waits until every player has heard and sees what it must. If that takes too
 // long, the check tells what is missing.
 func (r *run) settle(ctx context.Context) []*Room {
-	ctx, cancel := context.WithTimeout(ctx, settleWithin)
+	ctx, cancel := r.own.Within(ctx, settleWithin)
 	defer cancel()
 	r.poll(ctx, func() bool {
 		for _, p := range r.players {

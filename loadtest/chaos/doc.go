@@ -13,7 +13,25 @@
 // everything to be up again while the load still runs; then the load ends, and the
 // run waits until clients and rooms agree, or 40 s.
 //
+// # What is done
+//
+// Processes are killed, restarted, drained, killed while they drain, stopped, held to
+// a tenth of their CPU; two workers one after the other, all workers, a majority of
+// the NATS servers. Links of nodes are cut, held in one direction or both, slowed;
+// NATS servers are cut off from each other. By name only: the store is lost, disks
+// are full (byName says why). What a sort takes is bounded, in how many
+// processes of a role and in how long, and is mended before the quiet end; Named
+// lists all. A Done says of each what it hit and whether that made a difference: an
+// abort whose victim had drained already, or a cut of a link without a connection,
+// shows nothing.
+//
+// When the store was lost a run asks no more of its rooms than that members hear of
+// it: what had been acknowledged before the reset may be gone, and registers are not
+// checked.
+//
 // # What is checked
+//
+// How often, is in the result.
 //
 //   - acked: an add that got a reply is in the list once, at the place replied
 //   - once: no other add is there twice, and none that was refused
@@ -38,5 +56,7 @@
 // A room's outage by a fault is the longest time between two acks in the room,
 // counted from the fault on, less the interval between the commands sent to it.
 // Quantiles are over the rooms that a fault affected: those whose members were
-// told paused, resumed or reset, and those out for over 100 ms.
+// told paused, resumed or reset, and those out for over 100 ms. A Pulse measures how
+// late the run's own process was: that is taken out of outages and of the run's own
+// patience, and told by itself. A slow machine is no violation, and no excuse.
 package chaos

@@ -11,16 +11,17 @@ import (
 
 // Faults for other loads than ours.
 
-// killLeader hits the NATS server that leads the stream most is written to. It is
-// done only when it is asked for by name.
-const killLeader = "kill-leader"
-
-// NeedLinks reports whether sorts contain some that a cluster needs links for.
-func NeedLinks(sorts []string) bool {
-	return slices.ContainsFunc(sorts, func(sort string) bool {
-		f := Fault{Sort: sort}
-		return f.verb() == "cut" || f.verb() == "stall"
-	})
+// Prepare asks a cluster for what faults of the given sorts need: links, and small
+// disks.
+func Prepare(cfg *cluster.Config, sorts []string) {
+	for _, name := range sorts {
+		switch sortNamed(name).verb() {
+		case "cut", "stall", "hold", "delay", "isolate", "split":
+			cfg.Links = true
+		case "fill":
+			cfg.SmallDisks = true
+		}
+	}
 }
 
 // Inflict carries out faults of the given sorts on a cluster: what follows from

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,10 +15,14 @@ import (
 // A Done is a fault as it was carried out.
 type Done struct {
 	Fault
-	Target  string
+	Target  string        // names of the processes it hit; "bus" if it hit none
 	Began   time.Duration // just before the signal
 	Ended   time.Duration // when the process was ready again, or the link healed
 	Skipped string        // why it was not done, "" if it was
+	Took    bool          // it made a difference to what it hit: see Effect
+	Effect  string        // what it did, in words: processes gone, bytes held
+
+	hit []*cluster.Process
 }
 
 // An inflictor carries out a schedule on a cluster.
@@ -26,22 +32,22 @@ type inflictor struct {
 	note func(string)
 
 	mu       sync.Mutex // guards what follows
-	busy     map[*cluster.Process]bool
-	freed    chan struct{} // closed when somebody is not busy any more
+	busy     map[*cluster.Process]*sort
+	freed    chan struct{} // closed when a process is not busy any more
 	done     []Done
 	mistakes []error // processes that did not end or start as asked
 }
 
 func newInflictor(c *cluster.Cluster, now func() time.Duration, note func(string)) *inflictor {
-	return &inflictor{c: c, now: now, note: note, busy: make(map[*cluster.Process]bool), freed: make(chan struct{})}
+	return &inflictor{c: c, now: now, note: note, busy: make(map[*cluster.Process]*sort), freed: make(chan struct{})}
 }
 
-// system counts who can be hit.
+// system counts what can be hit.
 func (in *inflictor) system() system {
 	if in.single() {
 		return system{"server": 1}
 	}
-	return system{"worker": len(in.c.Workers), "edge": len(in.c.Edges), "nats": len(in.c.NATS)}
+	return system{"worker": len(in.c.Workers), "edge": len(in.c.Edges), "nats": len(in.c.NATS), "every": len(in.c.All())}
 }
 
 func (in *inflictor) single() bool { return len(in.c.NATS) == 0 }
@@ -50,8 +56,10 @@ func (in *inflictor) processes(role string) []*cluster.Process {
 	switch role {
 	case "worker":
 		return in.c.Workers
-	case "nats", "leader":
+	case "nats":
 		return in.c.NATS
+	case "every":
+		return in.c.All()
 	}
 	return in.c.Edges // edge, and server
 }
@@ -86,26 +94,51 @@ const patience = 5 * time.Second
 
 // inflict does one fault and mends it.
 func (in *inflictor) inflict(ctx context.Context, f Fault) {
-	p := in.processes(f.role())[f.Index]
-	if f.role() == "leader" {
-		if leader, err := in.c.Leader(ctx); err == nil { // else they are electing one, and any will do
-			p = leader
-		}
-	}
-	d := Done{Fault: f, Target: p.Name}
+	d := Done{Fault: f, hit: in.targets(ctx, f)}
+	d.Target = namesOf(d.hit)
 	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if !in.take(wait, f.role(), p) {
+	if !in.take(wait, f.sort(), d.hit) {
 		d.Began, d.Ended, d.Skipped = in.now(), in.now(), "others were still in trouble"
 		in.finish(d, nil)
 		return
 	}
 	d.Began = in.now()
-	in.note(fmt.Sprintf("%6.2f s  %s %s", d.Began.Seconds(), f.verb(), p.Name))
-	err := in.act(ctx, f, p)
+	in.note(fmt.Sprintf("%6.2f s  %s %s", d.Began.Seconds(), f.verb(), d.Target))
+	s := strike{inflictor: in, ctx: ctx, Fault: f, hit: d.hit}
+	err := acts[f.verb()](&s)
 	d.Ended = in.now()
-	in.release(p)
+	d.Took, d.Effect, d.Skipped = s.took, s.effect, s.skipped
+	in.release(d.hit)
 	in.finish(d, err)
+}
+
+// targets are the processes that a fault is to hit.
+func (in *inflictor) targets(ctx context.Context, f Fault) (hit []*cluster.Process) {
+	if f.role() == "" {
+		return nil
+	}
+	if f.Sort == killLeader {
+		if leader, err := in.c.Leader(ctx); err == nil { // else they are electing one, and any will do
+			return []*cluster.Process{leader}
+		}
+	}
+	for _, i := range in.system().targets(&f) {
+		hit = append(hit, in.processes(f.role())[i])
+	}
+	return hit
+}
+
+// namesOf lists the processes that were hit.
+func namesOf(hit []*cluster.Process) string {
+	if len(hit) == 0 {
+		return "bus"
+	}
+	list := make([]string, len(hit))
+	for i, p := range hit {
+		list[i] = p.Name
+	}
+	return strings.Join(list, " ")
 }
 
 func (in *inflictor) finish(d Done, err error) {
@@ -117,46 +150,15 @@ func (in *inflictor) finish(d Done, err error) {
 	}
 }
 
-// act breaks and mends. Mending outlives ctx: the system is to be whole at the end.
-func (in *inflictor) act(ctx context.Context, f Fault, p *cluster.Process) error {
-	mend := context.WithoutCancel(ctx)
-	switch f.verb() {
-	case "kill", "restart":
-		if err := p.Kill(); err != nil {
-			return err
-		}
-		sleep(ctx, f.Length)
-		return p.Start(mend)
-	case "drain":
-		return errors.Join(p.Term(), p.Start(mend))
-	case "pause":
-		if err := p.Pause(); err != nil {
-			return err
-		}
-		sleep(ctx, f.Length)
-		return p.Resume()
-	case "cut":
-		p.Link.Cut()
-	case "stall":
-		p.Link.Stall()
-	}
-	sleep(ctx, f.Length)
-	p.Link.Heal()
-	return nil
-}
-
-// take waits until p may be hit: it is well, and so are enough others of its role.
-func (in *inflictor) take(ctx context.Context, role string, p *cluster.Process) bool {
+// take waits until all of hit may be hit: they are well, and so are enough others
+// of their role.
+func (in *inflictor) take(ctx context.Context, k *sort, hit []*cluster.Process) bool {
 	for {
 		in.mu.Lock()
-		hit := 0
-		for _, other := range in.processes(role) {
-			if in.busy[other] {
-				hit++
+		if in.may(k, hit) {
+			for _, p := range hit {
+				in.busy[p] = k
 			}
-		}
-		if !in.busy[p] && hit < in.system().mayFail(role) {
-			in.busy[p] = true
 			in.mu.Unlock()
 			return true
 		}
@@ -170,10 +172,42 @@ func (in *inflictor) take(ctx context.Context, role string, p *cluster.Process) 
 	}
 }
 
-func (in *inflictor) release(p *cluster.Process) {
+// may reports whether a fault may hit these now. mu is held.
+func (in *inflictor) may(k *sort, hit []*cluster.Process) bool {
+	busy, s := 0, in.system()
+	for _, p := range in.processes(k.of) {
+		other := in.busy[p]
+		if other == nil || k.of == "" {
+			continue
+		}
+		if slices.Contains(hit, p) || s.exceeds(other) {
+			return false
+		}
+		busy++
+	}
+	if k.of == "" || k.of == "every" || s.exceeds(k) {
+		return busy == 0
+	}
+	return busy+len(hit) <= s.mayFail(k.of)
+}
+
+func (in *inflictor) release(hit []*cluster.Process) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	delete(in.busy, p)
+	for _, p := range hit {
+		delete(in.busy, p)
+	}
 	close(in.freed)
 	in.freed = make(chan struct{})
+}
+
+// atEach does something to all processes at once.
+func atEach(list []*cluster.Process, do func(*cluster.Process) error) error {
+	errs := make([]error, len(list))
+	var working sync.WaitGroup
+	for i, p := range list {
+		working.Go(func() { errs[i] = do(p) })
+	}
+	working.Wait()
+	return errors.Join(errs...)
 }

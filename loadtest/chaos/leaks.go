@@ -30,7 +30,7 @@ func (r *run) measureIdle(ctx context.Context) error {
 // leaks waits until every node is back where it was before anybody came, and
 // tells of those that never are.
 func (r *run) leaks(ctx context.Context) (found []Violation) {
-	ctx, cancel := context.WithTimeout(ctx, leaksWithin)
+	ctx, cancel := r.own.Within(ctx, leaksWithin)
 	defer cancel()
 	now := make(map[*cluster.Process]cluster.Usage)
 	r.poll(ctx, func() bool {

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"roomd/loadtest/cluster"
 )
 
 // A Result is what a run has found. The JSON names are a contract.
@@ -22,10 +25,11 @@ type Result struct {
 	Seconds  float64 `json:"seconds"`
 	Single   bool    `json:"single"`
 
-	Faults         int `json:"faults"`          // carried out
-	SocketsDropped int `json:"sockets_dropped"` // although their edge lived
-	SocketsMoved   int `json:"sockets_moved"`   // because their edge was killed, drained or hung
-	Acked          int `json:"acked"`           // commands
+	Faults         int `json:"faults"`                // carried out
+	NoEffect       int `json:"faults_without_effect"` // of these
+	SocketsDropped int `json:"sockets_dropped"`       // although their edge lived
+	SocketsMoved   int `json:"sockets_moved"`         // because their edge was killed, drained or hung
+	Acked          int `json:"acked"`                 // commands
 	AckedLost      int `json:"acked_lost"`
 	Duplicates     int `json:"duplicates"` // commands applied and broadcasts heard twice
 	Reordered      int `json:"reordered"`
@@ -51,14 +55,21 @@ type Result struct {
 	Undecided   int     `json:"registers_undecided"`
 	FalseStarts int     `json:"false_starts"` // processes that gave up before they were ready, and were started again
 
-	Sorts      []SortResult  `json:"sorts"`
-	Timeline   []FaultResult `json:"timeline"`
-	Violations []Violation   `json:"violation_list,omitempty"`
-	Dump       string        `json:"dump,omitempty"` // directory with histories and logs
+	// How late our own process ran, which is in no outage: a slow machine.
+	OwnDelays   int     `json:"own_delays"` // times it was late by noticeably more than a tick
+	OwnDelaySum float64 `json:"own_delay_sum_ms"`
+	OwnDelayMax float64 `json:"own_delay_max_ms"`
+
+	Checks     map[string]int `json:"checks"` // how many things were held against each rule
+	Sorts      []SortResult   `json:"sorts"`
+	Timeline   []FaultResult  `json:"timeline"`
+	Violations []Violation    `json:"violation_list,omitempty"`
+	Dump       string         `json:"dump,omitempty"` // directory with histories and logs
 
 	rooms   []*Room
 	outages []Outage
 	done    []Done
+	own     []Delay
 	returns []time.Duration
 }
 
@@ -82,6 +93,10 @@ type FaultResult struct {
 	P50     float64 `json:"outage_p50_ms"`
 	Max     float64 `json:"outage_max_ms"`
 	Skipped string  `json:"skipped,omitempty"`
+
+	Took     bool    `json:"took_effect"`
+	Effect   string  `json:"effect,omitempty"`
+	OwnDelay float64 `json:"own_delay_ms"` // longest time in which the checker itself could not run, until its outages are over
 }
 
 // election is how long NATS may need to have leaders again.
@@ -93,17 +108,19 @@ func (r *run) judge(rooms []*Room) *Result {
 		Scenario: "chaos", Seed: r.cfg.Seed, Kind: r.cfg.Kind, Clients: r.cfg.Clients, Rooms: r.cfg.Rooms,
 		Rate: r.cfg.Rate, Seconds: r.loaded.Seconds(), Single: r.cfg.Cluster.Single, rooms: rooms, done: r.in.done,
 	}
+	r.delays = r.own.Delays(r.from)
+	res.own = r.delays
 	slices.SortFunc(res.done, func(a, b Done) int { return cmp.Compare(a.Began, b.Began) })
 	for i, room := range rooms {
 		for j := range room.Registers {
 			room.Registers[j].since(r.from)
 		}
 		for _, d := range res.done {
-			if d.Skipped != "" || d.role() == "edge" {
+			if d.Skipped != "" || d.role() == "edge" || d.role() == "" {
 				continue // an edge takes nothing from a room with it
 			}
 			room.Faults = append(room.Faults, d.Began)
-			if d.role() == "nats" || d.role() == "leader" || d.verb() == "cut" || d.verb() == "stall" {
+			if d.keepsFromStore() {
 				room.Away = append(room.Away, [2]time.Duration{d.Began, max(d.Ended, d.Began+election)})
 			}
 		}
@@ -111,7 +128,8 @@ func (r *run) judge(rooms []*Room) *Result {
 			room.Records = append(room.Records, p.record(r.from))
 			res.count(p, r.edgeTroubled)
 		}
-		v := Check(room, r.cfg.durability())
+		v := Check(room, r.durability())
+		res.countChecks(room, r.durability())
 		res.Acked += v.Acked
 		res.Unknown += v.Unknown
 		res.Excused += v.Excused
@@ -184,15 +202,26 @@ func (res *Result) count(p *player, troubled func(url string, at time.Duration) 
 	}
 }
 
-// edgeTroubled reports whether the edge at url was killed, drained or hung not
-// long before.
+// keepsFromStore reports whether records may not have been written because of it.
+func (d *Done) keepsFromStore() bool {
+	switch d.verb() {
+	case "cut", "stall", "hold", "delay":
+		return true
+	}
+	return d.role() == "nats" || d.role() == "every"
+}
+
+// edgeTroubled reports whether the edge at url was killed, drained, hung or starved
+// not long before. Our own process may have learned late of what an edge did.
 func (r *run) edgeTroubled(url string, at time.Duration) bool {
 	for _, d := range r.in.done {
-		role, verb := d.role(), d.verb()
-		if d.Skipped != "" || role != "edge" && role != "server" || verb == "cut" || verb == "stall" {
-			continue
+		switch d.verb() {
+		case "cut", "stall", "hold", "delay":
+			continue // of the edge's way to NATS, not of its clients'
 		}
-		if e := r.in.processes(role)[d.Index]; e.URL == url && d.Began <= at && at <= d.Ended+time.Second {
+		grace := time.Second + delayed(r.delays, d.Ended, at)
+		if d.Skipped == "" && d.Began <= at && at <= d.Ended+grace &&
+			slices.ContainsFunc(d.hit, func(p *cluster.Process) bool { return p.URL == url }) {
 			return true
 		}
 	}
@@ -201,7 +230,12 @@ func (r *run) edgeTroubled(url string, at time.Duration) bool {
 
 // measure works out the outages.
 func (res *Result) measure(every, end time.Duration) {
-	res.outages = outages(res.rooms, res.done, every, end)
+	res.outages = ownDelaysOff(outages(res.rooms, res.done, every, end), res.own)
+	for _, d := range res.own {
+		res.OwnDelays++
+		res.OwnDelaySum += millis(d.Length)
+		res.OwnDelayMax = max(res.OwnDelayMax, millis(d.Length))
+	}
 	var all []time.Duration
 	bySort, byFault := make(map[string][]time.Duration), make(map[int][]time.Duration)
 	for _, o := range res.outages {
@@ -227,11 +261,15 @@ func (res *Result) sumUp(bySort map[string][]time.Duration, byFault map[int][]ti
 		res.Timeline = append(res.Timeline, FaultResult{
 			At: d.Began.Seconds(), Until: d.Ended.Seconds(), Sort: d.Sort, Target: d.Target, Rooms: len(lengths),
 			P50: millis(quantile(lengths, 0.5)), Max: millis(quantile(lengths, 1)), Skipped: d.Skipped,
+			Took: d.Took, Effect: d.Effect, OwnDelay: millis(longestDelay(res.own, d.Began, d.Ended+aftermath)),
 		})
 		if d.Skipped != "" {
 			continue
 		}
 		res.Faults++
+		if !d.Took {
+			res.NoEffect++
+		}
 		if sums[d.Sort] == nil {
 			sums[d.Sort] = &SortResult{Sort: d.Sort}
 			names = append(names, d.Sort)
@@ -257,6 +295,17 @@ func (res *Result) JSON(w io.Writer) error {
 	return e.Encode(res)
 }
 
+// Did says what a fault did, and whether that made a difference.
+func (f *FaultResult) Did() string {
+	switch {
+	case f.Skipped != "":
+		return ""
+	case !f.Took:
+		return "NO EFFECT: " + f.Effect
+	}
+	return f.Effect
+}
+
 // Verdict says in a sentence what was broken, or "".
 func (res *Result) Verdict() string {
 	if res.Violated == 0 {
@@ -275,7 +324,7 @@ func (res *Result) Table(w io.Writer) error {
 	for _, row := range res.rows() {
 		fmt.Fprintf(t, "  %s\t%s\n", row[0], row[1])
 	}
-	fmt.Fprintf(t, "\n  s\tfault\tuntil\trooms affected\toutage p50, max (ms)\n")
+	fmt.Fprintf(t, "\n  s\tfault\tuntil\trooms affected\toutage p50, max (ms)\twhat it did\n")
 	for _, f := range res.Timeline {
 		outage := "none"
 		switch {
@@ -284,7 +333,7 @@ func (res *Result) Table(w io.Writer) error {
 		case f.Rooms > 0:
 			outage = fmt.Sprintf("%.0f, %.0f", f.P50, f.Max)
 		}
-		fmt.Fprintf(t, "  %.2f\t%s %s\t%.2f\t%d\t%s\n", f.At, strings.SplitN(f.Sort, "-", 2)[0], f.Target, f.Until, f.Rooms, outage)
+		fmt.Fprintf(t, "  %.2f\t%s %s\t%.2f\t%d\t%s\t%s\n", f.At, strings.SplitN(f.Sort, "-", 2)[0], f.Target, f.Until, f.Rooms, outage, f.Did())
 	}
 	fmt.Fprintf(t, "\n  sort\tfaults\trooms affected\toutage p50\tp99\tmax (ms)\n")
 	for _, s := range res.Sorts {
@@ -313,7 +362,7 @@ func (res *Result) rows() [][2]string {
 	row := func(name, format string, args ...any) [2]string { return [2]string{name, fmt.Sprintf(format, args...)} }
 	rows := [][2]string{
 		row("load", "%d clients in %d rooms of kind %s, %.0f commands a second for %.0f s", res.Clients, res.Rooms, res.Kind, res.Rate, res.Seconds),
-		row("faults", "%d", res.Faults),
+		row("faults", "%d, %d of them without effect", res.Faults, res.NoEffect),
 		row("sockets dropped", "%d while their edge lived, %d with their edge", res.SocketsDropped, res.SocketsMoved),
 		row("commands", "%d acked, %d refused, %d of unknown fate, %d not sent because too many waited", res.Acked, res.Refused, res.Unknown, res.Unsent),
 		row("acked and lost, applied or heard twice, out of order", "%d, %d, %d", res.AckedLost, res.Duplicates, res.Reordered),
@@ -332,5 +381,9 @@ func (res *Result) rows() [][2]string {
 	if res.FalseStarts > 0 {
 		rows = append(rows, row("false starts", "%d times a process gave up before it was ready, and was started again", res.FalseStarts))
 	}
+	for _, name := range slices.Sorted(maps.Keys(res.Checks)) {
+		rows = append(rows, row("checked: "+name, "%d", res.Checks[name]))
+	}
+	rows = append(rows, row("our own delays", "%d, %.0f ms in all, max %.0f ms; not in outages, and no excuse", res.OwnDelays, res.OwnDelaySum, res.OwnDelayMax))
 	return append(rows, row("violations", "%d", res.Violated))
 }

@@ -13,11 +13,15 @@ func sample() *Result {
 		Scenario: "chaos", Seed: 42, Kind: "ledger", Clients: 1, Rooms: 1, Rate: 100, Seconds: 10, Acked: 900, Dump: "the-dump",
 		rooms: []*Room{steady(10*time.Second, [2]int{1000, 1500})},
 		done: []Done{
-			{Fault: Fault{Sort: "kill-worker"}, Target: "worker-2", Began: at(1000), Ended: at(3000)},
+			{Fault: Fault{Sort: "kill-worker"}, Target: "worker-2", Began: at(1000), Ended: at(3000), Took: true, Effect: "1 of 1 killed"},
+			{Fault: Fault{Sort: "cut-edge"}, Target: "edge-1", Began: at(5000), Ended: at(5000), Effect: "nothing broken"},
 			{Fault: Fault{Sort: "kill-nats"}, Target: "nats-1", Began: at(1200), Ended: at(1200), Skipped: "others were still in trouble"},
 		},
 	}
 	res.rooms[0].ID = "r"
+	res.own = []Delay{{At: at(2500), Length: at(40)}}
+	res.countChecks(res.rooms[0], Durability{Strict: true})
+	res.checked(CheckLeaks, 5)
 	res.measure(at(10), 10*time.Second)
 	res.add(Violation{Rule: RuleTwice, Room: "r", Client: "c1", Text: `"<a>" at places [1 2]`})
 	return res
@@ -32,8 +36,16 @@ func TestJSONHasTheNamesThatOthersReadBy(t *testing.T) {
 	if err := json.Unmarshal([]byte(b.String()), &got); err != nil {
 		t.Fatal(err)
 	}
+	checks := got["checks"].(map[string]any)
+	if checks["leaks"] != 5.0 || checks["sockets"] != 1.0 {
+		t.Errorf("checks %v", checks)
+	}
+	first := got["timeline"].([]any)[0].(map[string]any)
+	if first["rooms_affected"] != 1.0 || first["took_effect"] != true || first["effect"] != "1 of 1 killed" || first["own_delay_ms"] != 40.0 {
+		t.Errorf("the first fault is %v", first)
+	}
 	for name, want := range map[string]any{
-		"seed": 42.0, "faults": 1.0, "sockets_dropped": 0.0, "acked": 900.0, "acked_lost": 0.0, "duplicates": 1.0, "reordered": 0.0,
+		"seed": 42.0, "faults": 2.0, "faults_without_effect": 1.0, "own_delays": 1.0, "own_delay_max_ms": 40.0, "sockets_dropped": 0.0, "acked": 900.0, "acked_lost": 0.0, "duplicates": 1.0, "reordered": 0.0,
 		"violations": 1.0, "outage_p50_ms": 490.0, "outage_p99_ms": 490.0, "outage_max_ms": 490.0,
 	} {
 		if got[name] != want {
@@ -51,12 +63,12 @@ func TestTextAndPageTellFaultsOutagesAndViolations(t *testing.T) {
 	if err := res.HTML(&page); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"seed 42", "kill worker-2", "490", "not done", `VIOLATION: applied twice in room r, client c1: "<a>"`} {
+	for _, want := range []string{"seed 42", "kill worker-2", "490", "not done", "1 of 1 killed", "NO EFFECT: nothing broken", "checked: leaks", "our own delays", `VIOLATION: applied twice in room r, client c1: "<a>"`} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in:\n%s", want, text.String())
 		}
 	}
-	for _, want := range []string{"seed 42", "worker-2", `class="gap"`, "<polyline", "applied twice in room r, client c1: &#34;&lt;a&gt;&#34;", "the-dump"} {
+	for _, want := range []string{"seed 42", "worker-2", "1 of 1 killed", "NO EFFECT", "checked: leaks", `class="gap"`, "<polyline", "applied twice in room r, client c1: &#34;&lt;a&gt;&#34;", "the-dump"} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("no %q in the page", want)
 		}

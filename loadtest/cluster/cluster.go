@@ -19,8 +19,13 @@ type Config struct {
 	NATS    int  // servers, 1 or 3; zero means 3. Records have as many replicas
 	Edges   int  // zero means 2
 	Workers int  // zero means 3
-	Links   bool // edges and workers reach NATS through a Link each
+	Links   bool // edges and workers reach NATS through a Link each, and NATS servers each other
 	Redis   bool // edges take Redis's clients
+
+	// SmallDisks gives each NATS server a file system of its own in memory, of
+	// [DiskBytes], that can be filled. Where that can't be had, the servers have none,
+	// and Cluster.NoDisks says why.
+	SmallDisks bool
 
 	Roomd      string   // a built roomd; empty: build roomd/cmd/roomd
 	NATSServer string   // a built nats-server; empty: build that of the module's requirements
@@ -36,6 +41,7 @@ type Cluster struct {
 	Edges   []*Process
 	Workers []*Process // the same Process as Edges[0] in a single process
 	Dir     string     // holds data and the logs, NAME.log
+	NoDisks error      // why there are no small disks although they were asked for
 
 	cfg   Config
 	temp  bool // Dir goes with Stop
@@ -220,9 +226,12 @@ func (c *Cluster) Stop() error {
 	err := each(c.Nodes(), (*Process).Term)
 	// NATS has nothing to save that a kill would lose, and its orderly end waits.
 	err = errors.Join(err, each(c.NATS, (*Process).Kill))
-	for _, p := range c.Nodes() {
+	for _, p := range c.All() {
 		if p.Link != nil {
 			p.Link.close()
+		}
+		for _, route := range p.Routes {
+			route.close() // the second of two closes nothing any more
 		}
 	}
 	c.forks.close()

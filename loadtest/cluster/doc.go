@@ -10,10 +10,14 @@
 //	c.Edges[0].Pause()       // SIGSTOP, until Resume
 //	c.NATS[2].Term()         // SIGTERM; returns when the process has ended
 //	c.Workers[0].Usage(ctx)  // goroutines and descriptors
+//	c.NATS[0].Disk.Fill(ctx) // no room left until ctx ends, with Config.SmallDisks
+//	c.Workers[0].Slice()     // a tenth of the CPU, until Release
+//	c.Listen(ctx)            // subscribe to everything, as an operator may
 //	c.Crashes()              // processes that ended without being asked
 //
-// With Config.Links each edge and worker reaches NATS through a Link, which can be
-// cut, stalled and healed.
+// With Config.Links each edge and worker reaches NATS through a Link, and NATS
+// servers reach each other so: Links can be cut, stalled, held one way, delayed
+// and healed.
 //
 // # What you can rely on
 //

@@ -2,41 +2,54 @@ package cluster
 
 import (
 	"errors"
-	"io"
 	"net"
 	"sync"
+	"time"
 )
 
-// A Link is a node's way to NATS: a TCP proxy for each server. Methods may be
+// A Link is one side's way to another: a TCP proxy for each server on the far side.
+// Nodes reach NATS through one each, and NATS servers each other. Methods may be
 // called by any goroutine.
 type Link struct {
-	addrs     []string // where the node connects, one for each server
+	addrs     []string // where the near side connects, one for each server
 	listeners []net.Listener
 	working   sync.WaitGroup
 
-	mu    sync.Mutex // guards what follows
-	state linkState
-	open  chan struct{} // closed while bytes may pass, or when all is over
-	pairs map[*pair]struct{}
+	mu     sync.Mutex // guards what follows
+	cut    bool
+	closed bool
+	ways   [2]wayState
+	pairs  map[*pair]struct{}
+	did    LinkEffect
 }
 
-type linkState int
+// A Way is a direction in which bytes travel on a Link.
+type Way int
 
 const (
-	linkFine linkState = iota
-	linkCut
-	linkStalled
-	linkClosed
+	There Way = iota // from the side that connects: from a node to NATS
+	Back             // to it
 )
 
-// A pair is one connection: the node's side and NATS' side.
-type pair struct {
-	node, nats net.Conn // nats is nil until it is dialed
+// A wayState is what happens to bytes in one direction.
+type wayState struct {
+	open  chan struct{} // closed while bytes may pass
+	held  bool          // invariant: held says that open is not closed
+	delay time.Duration // how much later they arrive
+}
+
+// A LinkEffect is what a fault of a link has done, between its beginning and Heal.
+type LinkEffect struct {
+	Broken int // connections that were reset or refused
+	Bytes  int // that were held back or delayed
 }
 
 func newLink(targets []string) (*Link, error) {
-	l := &Link{open: make(chan struct{}), pairs: make(map[*pair]struct{})}
-	close(l.open)
+	l := &Link{pairs: make(map[*pair]struct{})}
+	for way := range l.ways {
+		l.ways[way].open = make(chan struct{})
+		close(l.ways[way].open)
+	}
 	for _, target := range targets {
 		addrs, err := freePorts(1)
 		if err != nil {
@@ -56,50 +69,73 @@ func newLink(targets []string) (*Link, error) {
 }
 
 // Cut breaks all connections with a reset, and every new one until Heal.
-func (l *Link) Cut() { l.enter(linkCut) }
+func (l *Link) Cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut = true
+	l.did.Broken += len(l.pairs)
+	l.resetAll()
+}
 
 // Stall holds all bytes back, in both directions, and the ends of connections
-// too, until Heal: nobody sees an error, as when packets are lost.
-func (l *Link) Stall() { l.enter(linkStalled) }
+// too, until Heal: neither side sees an error, as when packets are lost.
+func (l *Link) Stall() { l.Hold(There, Back) }
 
-// Heal lets everything pass again. What was held back arrives.
-func (l *Link) Heal() { l.enter(linkFine) }
+// Hold holds back, until Heal, what travels in some directions. No new connection
+// is made meanwhile: that needs both.
+func (l *Link) Hold(ways ...Way) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, way := range ways {
+		if w := &l.ways[way]; !w.held && !l.closed {
+			w.held, w.open = true, make(chan struct{})
+		}
+	}
+}
+
+// Delay lets what travels in some directions arrive later, in order, until Heal.
+func (l *Link) Delay(by time.Duration, ways ...Way) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, way := range ways {
+		l.ways[way].delay = by
+	}
+}
+
+// Heal lets everything pass again, and tells what has been done to the link since
+// it was last healed. What was held back arrives.
+func (l *Link) Heal() LinkEffect {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut = false
+	for way := range l.ways {
+		w := &l.ways[way]
+		if w.delay = 0; w.held {
+			w.held = false
+			close(w.open)
+		}
+	}
+	did := l.did
+	l.did = LinkEffect{}
+	return did
+}
 
 // close ends the link and waits for its goroutines.
 func (l *Link) close() {
-	l.enter(linkClosed)
+	l.mu.Lock()
+	l.closed = true
+	l.resetAll()
+	l.mu.Unlock()
 	for _, ln := range l.listeners {
 		ln.Close()
 	}
 	l.working.Wait()
 }
 
-func (l *Link) enter(state linkState) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.state == linkClosed {
-		return
-	}
-	if passing := l.state != linkStalled; passing && state == linkStalled {
-		l.open = make(chan struct{})
-	} else if !passing && state != linkStalled {
-		close(l.open)
-	}
-	l.state = state
-	if state == linkCut || state == linkClosed {
-		for p := range l.pairs {
-			p.reset()
-		}
-	}
-}
-
-// reset ends both sides with a TCP reset.
-func (p *pair) reset() {
-	for _, conn := range []net.Conn{p.node, p.nats} {
-		if tcp, ok := conn.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0) // it only fails on a connection that has ended
-			tcp.Close()
-		}
+// resetAll ends every connection. mu is held: it takes no time.
+func (l *Link) resetAll() {
+	for p := range l.pairs {
+		p.reset()
 	}
 }
 
@@ -118,25 +154,27 @@ func (l *Link) accept(ln net.Listener, target string) {
 }
 
 // serve joins one connection with its server until either ends.
-func (l *Link) serve(node net.Conn, target string) {
-	p := &pair{node: node}
+func (l *Link) serve(near net.Conn, target string) {
+	p := &pair{near: near, gone: make(chan struct{})}
 	if !l.add(p) {
 		p.reset()
 		return
 	}
 	defer l.remove(p)
-	l.pass()
-	nats, err := net.Dial("tcp", target)
-	if err != nil || !l.dialed(p, nats) {
+	if !l.pass(p, There) || !l.pass(p, Back) {
+		return
+	}
+	far, err := net.Dial("tcp", target)
+	if err != nil || !l.dialed(p, far) {
 		if err == nil {
-			nats.Close()
+			far.Close()
 		}
 		p.reset()
 		return
 	}
 	var back sync.WaitGroup
-	back.Go(func() { l.copy(node, nats) })
-	l.copy(nats, node)
+	back.Go(func() { l.carry(Back, p, near, far) })
+	l.carry(There, p, far, near)
 	back.Wait()
 }
 
@@ -144,7 +182,8 @@ func (l *Link) serve(node net.Conn, target string) {
 func (l *Link) add(p *pair) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state == linkCut || l.state == linkClosed {
+	if l.cut || l.closed {
+		l.did.Broken++
 		return false
 	}
 	l.pairs[p] = struct{}{}
@@ -152,13 +191,13 @@ func (l *Link) add(p *pair) bool {
 }
 
 // dialed notes the other side, unless the link was cut meanwhile.
-func (l *Link) dialed(p *pair, nats net.Conn) bool {
+func (l *Link) dialed(p *pair, far net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state == linkCut || l.state == linkClosed {
+	if p.over() || l.cut || l.closed {
 		return false
 	}
-	p.nats = nats
+	p.far = far
 	return true
 }
 
@@ -166,35 +205,4 @@ func (l *Link) remove(p *pair) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.pairs, p)
-}
-
-// pass waits while the link is stalled.
-func (l *Link) pass() {
-	l.mu.Lock()
-	open := l.open
-	l.mu.Unlock()
-	<-open
-}
-
-// copy carries bytes one way until either side ends, and then ends both.
-func (l *Link) copy(to, from net.Conn) {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		l.pass()
-		if n > 0 {
-			if _, werr := to.Write(buf[:n]); werr != nil {
-				err = werr
-			}
-		}
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				(&pair{to, from}).reset()
-				return
-			}
-			to.Close()
-			from.Close()
-			return
-		}
-	}
 }

@@ -8,12 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 )
 
-// planNATS writes the servers' configurations. Settings follow the server inside
-// roomd: a peer that hangs is noticed in seconds.
+// planNATS plans the servers. With links each reaches each other through one of
+// its own: then two can be separated while all nodes reach both.
 func (c *Cluster) planNATS() error {
 	ports, err := freePorts(3 * c.cfg.NATS)
 	if err != nil {
@@ -21,41 +22,91 @@ func (c *Cluster) planNATS() error {
 	}
 	clients, routes, monitors := ports[:c.cfg.NATS], ports[c.cfg.NATS:2*c.cfg.NATS], ports[2*c.cfg.NATS:]
 	for i := range c.cfg.NATS {
-		name := fmt.Sprintf("nats-%d", i+1)
-		text := fmt.Sprintf(`server_name: %s
+		p := c.newProcess(fmt.Sprintf("nats-%d", i+1), c.cfg.NATSServer)
+		p.data = filepath.Join(c.Dir, p.Name)
+		p.addr = clients[i]
+		p.ready = "http://" + monitors[i] + "/healthz"
+		p.termless = true
+		c.NATS = append(c.NATS, p) // from here on Stop knows of it, and of its links
+	}
+	if err := c.smallDisks(); err != nil {
+		return err
+	}
+	for i, p := range c.NATS {
+		text := natsConfig(p, monitors[i])
+		if c.cfg.NATS > 1 {
+			ways, err := c.linkRoutes(i, routes)
+			if err != nil {
+				return err
+			}
+			text += natsRoutes(routes[i], ways, c.cfg.Links)
+		}
+		file := filepath.Join(c.Dir, p.Name+".conf")
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return err
+		}
+		p.args = []string{"-c", file}
+	}
+	return nil
+}
+
+// natsConfig is what a server by itself needs. What a small disk takes is not
+// bounded by what NATS would reserve of it, but by its end.
+func natsConfig(p *Process, monitor string) string {
+	return fmt.Sprintf(`server_name: %s
 listen: %q
 http: %q
-jetstream { store_dir: %q }
+jetstream { store_dir: %q, max_file: 64GB }
 write_deadline: "1s"
 max_payload: 8MB
 max_pending: 16MB
 ping_interval: "1s"
 ping_max: 3
-`, name, clients[i], monitors[i], filepath.Join(c.Dir, name))
-		if c.cfg.NATS > 1 {
-			// Without no_advertise nodes would learn of ways around their links.
-			text += fmt.Sprintf(`cluster {
+`, p.Name, p.addr, monitor, p.data)
+}
+
+// natsRoutes is the part about the others. Without no_advertise nodes would learn
+// of ways around their links. Servers tell each other of ways, too: with links
+// they tell of one that nothing listens at.
+func natsRoutes(listen string, ways []string, linked bool) string {
+	advertise := ""
+	if linked {
+		advertise = fmt.Sprintf("  advertise: %q\n", nowhere)
+	}
+	return fmt.Sprintf(`cluster {
   name: chaos
   listen: %q
   routes: [%s]
   no_advertise: true
-  ping_interval: "1s"
+%s  ping_interval: "1s"
   ping_max: 3
 }
-`, routes[i], strings.Join(quoted(routes), ", "))
-		}
-		file := filepath.Join(c.Dir, name+".conf")
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			return err
-		}
-		p := c.newProcess(name, c.cfg.NATSServer)
-		p.args = []string{"-c", file}
-		p.addr = clients[i]
-		p.ready = "http://" + monitors[i] + "/healthz"
-		p.termless = true
-		c.NATS = append(c.NATS, p)
+`, listen, strings.Join(quoted(ways), ", "), advertise)
+}
+
+// nowhere is an address of loopback at which a connection is refused.
+const nowhere = "127.0.0.1:1"
+
+// linkRoutes returns where server i finds each of the servers; itself too, since
+// NATS counts these to know how many there are.
+func (c *Cluster) linkRoutes(i int, routes []string) ([]string, error) {
+	ways := slices.Clone(routes)
+	if !c.cfg.Links {
+		return ways, nil
 	}
-	return nil
+	for j := range routes {
+		if j == i {
+			continue
+		}
+		link, err := newLink(routes[j : j+1])
+		if err != nil {
+			return nil, err
+		}
+		ways[j] = link.addrs[0]
+		c.NATS[i].Routes = append(c.NATS[i].Routes, link)
+		c.NATS[j].Routes = append(c.NATS[j].Routes, link)
+	}
+	return ways, nil
 }
 
 func quoted(addrs []string) []string {

@@ -33,11 +33,17 @@ type Process struct {
 	Redis string // where Redis's clients connect; "" if they can't
 	Link  *Link  // its way to NATS; nil without Config.Links
 
+	// Of a NATS server: its ways to the others and theirs to it, each a Link of two
+	// servers' Routes; none without Config.Links.
+	Routes []*Link
+	Disk   *Disk // where its data is; nil without Config.SmallDisks, and where nothing can be mounted
+
 	c        *Cluster
 	binary   string
 	args     []string
 	env      []string
 	addr     string // where a NATS server takes clients
+	data     string // and where it keeps its streams
 	admin    string // base of the admin port, "" for NATS
 	ready    string // URL that answers 200 once it is ready
 	termless bool   // SIGTERM needn't end it with status 0
@@ -216,6 +222,53 @@ func (p *Process) Term() error {
 		return fmt.Errorf("%s did not end in order (%v); its last words:\n%s", p.Name, l.err, p.Tail(lastWords))
 	}
 	return nil
+}
+
+// Abort sends SIGTERM and, unless the process has ended within the given time,
+// SIGKILL. It returns when the process is gone, and reports whether it was killed.
+func (p *Process) Abort(within time.Duration) (killed bool, err error) {
+	l, err := p.current()
+	if err != nil {
+		return false, err
+	}
+	l.asking.Do(func() { close(l.asked) })
+	if err := p.signal(syscall.SIGTERM); err != nil {
+		return false, err
+	}
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-l.ended:
+		return false, nil
+	case <-timer.C:
+	}
+	if err := l.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return false, fmt.Errorf("kill %s: %w", p.Name, err)
+	}
+	<-l.ended
+	var exit *exec.ExitError
+	return errors.As(l.err, &exit) && !exit.Exited(), nil
+}
+
+// Wipe removes what a NATS server has stored. It must be down.
+func (p *Process) Wipe() (bytes int64, err error) {
+	if p.data == "" || p.Running() {
+		return 0, fmt.Errorf("wipe %s: it runs, or is no NATS server", p.Name)
+	}
+	err = p.c.forks.do(func() error { // what is mounted is seen only there
+		err := filepath.WalkDir(p.data, func(_ string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			info, err := d.Info()
+			if err == nil {
+				bytes += info.Size()
+			}
+			return err
+		})
+		return errors.Join(err, os.RemoveAll(filepath.Join(p.data, "jetstream")))
+	})
+	return bytes, err
 }
 
 // Restart is Term and Start.

@@ -99,8 +99,14 @@ func (cfg *Config) inDir(ctx context.Context, dir string) (*report.KVChaos, *His
 	if err != nil {
 		return nil, nil, err
 	}
+	// Of what is lost with the store the protocol tells no client.
+	sorts = slices.DeleteFunc(sorts, func(sort string) bool { return sort == chaos.LoseStore })
+	if len(sorts) == 0 {
+		return nil, nil, errors.New("no fault is left that kvchaos can judge")
+	}
 	cfg.Say("starting the cluster")
-	cfg.Cluster.Dir, cfg.Cluster.Redis, cfg.Cluster.Links = dir, true, chaos.NeedLinks(sorts)
+	cfg.Cluster.Dir, cfg.Cluster.Redis = dir, true
+	chaos.Prepare(&cfg.Cluster, sorts)
 	c, err := cluster.Start(ctx, cfg.Cluster)
 	if err != nil {
 		return nil, nil, err
@@ -224,7 +230,7 @@ func (r *run) result() *report.KVChaos {
 	}
 	for _, d := range r.faults {
 		k.Faults = append(k.Faults, report.KVFault{
-			At: d.Began.Seconds(), Until: d.Ended.Seconds(), What: d.Sort + " " + d.Target, Skipped: d.Skipped,
+			At: d.Began.Seconds(), Until: d.Ended.Seconds(), What: d.Sort + " " + d.Target, Skipped: d.Skipped, Took: d.Took, Effect: d.Effect,
 		})
 	}
 	return k

@@ -53,6 +53,16 @@ type KVFault struct {
 	Until   float64 `json:"until_s"`
 	What    string  `json:"what"`
 	Skipped string  `json:"skipped,omitempty"`
+	Took    bool    `json:"took_effect"`
+	Effect  string  `json:"effect,omitempty"` // what it did
+}
+
+// did says what a fault did, and whether that made a difference.
+func (f *KVFault) did() string {
+	if f.Took || f.Skipped != "" {
+		return f.Effect
+	}
+	return "NO EFFECT: " + f.Effect
 }
 
 // A KVViolation is a promise that was broken.
@@ -89,13 +99,13 @@ func (k *KVChaos) Table(w io.Writer) error {
 	}
 	for i, f := range k.Faults {
 		if i == 0 {
-			fmt.Fprintf(t, "\n  s\tfault\tuntil\n")
+			fmt.Fprintf(t, "\n  s\tfault\tuntil\twhat it did\n")
 		}
 		until := fmt.Sprintf("%.2f", f.Until)
 		if f.Skipped != "" {
 			until = "not done: " + f.Skipped
 		}
-		fmt.Fprintf(t, "  %.2f\t%s\t%s\n", f.At, f.What, until)
+		fmt.Fprintf(t, "  %.2f\t%s\t%s\t%s\n", f.At, f.What, until, f.did())
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -155,7 +165,7 @@ func (k *KVChaos) HTML(w io.Writer) error {
 		s.Notes = append(s.Notes, v.Rule+": "+v.Text)
 	}
 	for _, f := range k.Faults {
-		s.Rows = append(s.Rows, Row{fmt.Sprintf("%.2f s", f.At), fmt.Sprintf("%s, until %.2f s %s", f.What, f.Until, f.Skipped)})
+		s.Rows = append(s.Rows, Row{fmt.Sprintf("%.2f s", f.At), fmt.Sprintf("%s, until %.2f s: %s%s", f.What, f.Until, f.did(), f.Skipped)})
 	}
 	return page.Execute(w, s)
 }
