@@ -53,6 +53,7 @@ type Result struct {
 
 	Sorts      []SortResult  `json:"sorts"`
 	Timeline   []FaultResult `json:"timeline"`
+	Checks     Checks        `json:"checks"` // what was checked how often
 	Violations []Violation   `json:"violation_list,omitempty"`
 	Dump       string        `json:"dump,omitempty"` // directory with histories and logs
 
@@ -90,8 +91,9 @@ const election = 10 * time.Second
 // judge checks all rooms and sums everything up.
 func (r *run) judge(rooms []*Room) *Result {
 	res := &Result{
-		Scenario: "chaos", Seed: r.cfg.Seed, Kind: r.cfg.Kind, Clients: r.cfg.Clients, Rooms: r.cfg.Rooms,
+		Scenario: "chaos", Seed: r.cfg.Seed, Kind: kindsOf(rooms), Clients: r.cfg.Clients, Rooms: r.cfg.Rooms,
 		Rate: r.cfg.Rate, Seconds: r.loaded.Seconds(), Single: r.cfg.Cluster.Single, rooms: rooms, done: r.in.done,
+		Checks: make(Checks),
 	}
 	slices.SortFunc(res.done, func(a, b Done) int { return cmp.Compare(a.Began, b.Began) })
 	for i, room := range rooms {
@@ -111,7 +113,12 @@ func (r *run) judge(rooms []*Room) *Result {
 			room.Records = append(room.Records, p.record(r.from))
 			res.count(p, r.edgeTroubled)
 		}
-		v := Check(room, r.cfg.durability())
+		for _, p := range r.visitors[i] {
+			room.Visitors = append(room.Visitors, p.record(r.from))
+			res.count(p, r.edgeTroubled)
+		}
+		v := Check(room, r.plots[i].d)
+		res.Checks.add(v.Checks)
 		res.Acked += v.Acked
 		res.Unknown += v.Unknown
 		res.Excused += v.Excused
@@ -290,6 +297,7 @@ func (res *Result) Table(w io.Writer) error {
 	for _, s := range res.Sorts {
 		fmt.Fprintf(t, "  %s\t%d\t%d\t%.0f\t%.0f\t%.0f\n", s.Sort, s.Faults, s.Rooms, s.OutageP50, s.OutageP99, s.OutageMax)
 	}
+	res.Checks.table(t)
 	if err := t.Flush(); err != nil {
 		return err
 	}
@@ -312,7 +320,7 @@ func (res *Result) Table(w io.Writer) error {
 func (res *Result) rows() [][2]string {
 	row := func(name, format string, args ...any) [2]string { return [2]string{name, fmt.Sprintf(format, args...)} }
 	rows := [][2]string{
-		row("load", "%d clients in %d rooms of kind %s, %.0f commands a second for %.0f s", res.Clients, res.Rooms, res.Kind, res.Rate, res.Seconds),
+		row("load", "%d clients in %d rooms (%s), %.0f commands a second for %.0f s", res.Clients, res.Rooms, res.Kind, res.Rate, res.Seconds),
 		row("faults", "%d", res.Faults),
 		row("sockets dropped", "%d while their edge lived, %d with their edge", res.SocketsDropped, res.SocketsMoved),
 		row("commands", "%d acked, %d refused, %d of unknown fate, %d not sent because too many waited", res.Acked, res.Refused, res.Unknown, res.Unsent),
