@@ -158,7 +158,7 @@ func (r *run) enter(ctx context.Context) error {
 				mine := slices.Concat(urls[first:], urls[:first])
 				r.players[i], errs[lane] = enter(ctx, seating{
 					name: fmt.Sprintf("c%d", i), plot: r.plots[room], room: r.roomID(room), urls: mine,
-					distant: r.plots[room].synced && place%3 == 1,
+					distant: r.plots[room].synced && place%2 == 1,
 				}, r.now)
 			}
 		})

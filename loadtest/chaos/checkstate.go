@@ -84,9 +84,9 @@ func (c *check) versions(all []view) {
 					a, rule = other, RulePosition
 				}
 			}
-			c.report(rule, b.r, "ver %d is a state with %d entries at %v in epoch %d, and one with %d entries, sum %s, for %s at %v in epoch %d, sum %s",
-				b.Ver, b.Count, b.At.Round(time.Millisecond), b.Epoch,
-				a.Count, b.Sum, a.r.Client, a.At.Round(time.Millisecond), a.Epoch, a.Sum)
+			c.report(rule, b.r, "ver %d is a state with %d entries, hash %016x, at %v in epoch %d, and one with %d entries, hash %016x, for %s at %v in epoch %d",
+				b.Ver, b.Count, b.Hash, b.At.Round(time.Millisecond), b.Epoch,
+				a.Count, a.Hash, a.r.Client, a.At.Round(time.Millisecond), a.Epoch)
 		}
 	}
 }

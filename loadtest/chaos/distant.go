@@ -9,7 +9,7 @@ import (
 // A distant client hears everything late, as over a long line, while what it says
 // arrives at once: so what it has sent before it heard of a reset meets the room
 // after it.
-const distance = 60 * time.Millisecond
+const distance = 100 * time.Millisecond
 
 // A distantConn delays what is read. What comes meanwhile waits in the kernel.
 type distantConn struct{ net.Conn }
