@@ -23,7 +23,7 @@ var arrows = map[string][]string{
 	"edge":        {"bus", "kv", "rooms/patch"},
 	"client":      {"rooms/patch"},
 	"":            {"bus", "kv", "kv/front", "rooms", "edge", "client"},
-	"cmd/roomd":   {"", "rooms"},
+	"cmd/roomd":   {"", "rooms", "rooms/patch"},
 	"loadtest":    {"client", "kv/resp"},
 }
 

@@ -21,6 +21,7 @@ import (
 
 type chaosOptions struct {
 	seed                 uint64
+	kinds                []string // none: all
 	faults               []string
 	single               bool
 	nats, edges, workers int
@@ -52,7 +53,11 @@ func chaosFlags(o *options, f *flag.FlagSet) {
 	f.IntVar(&o.clients, "clients", 100, "clients")
 	f.IntVar(&o.rooms, "rooms", 20, "rooms they are spread over")
 	f.Float64Var(&o.rate, "rate", 400, "commands a second, over all rooms")
-	f.StringVar(&o.kind, "kind", o.kind, "kind of the rooms: ledger, ledger-interval or ledger-none")
+	f.Func("kind", "kinds of the rooms, with commas between: "+strings.Join(chaos.Kinds(), ", ")+
+		"; which room is of which follows from the seed (default all, mixed)", func(s string) error {
+		c.kinds = strings.Split(s, ",")
+		return nil
+	})
 }
 
 // faultsHelp lists what can be done to a cluster.
@@ -67,8 +72,8 @@ func (o *options) checkChaos() error {
 	if _, err := chaos.ParseFaults(c.faults, c.single); err != nil {
 		return err
 	}
-	if !o.keepsBooks() {
-		return errors.New("-kind must be a ledger: only those can be checked")
+	if _, err := chaos.ParseKinds(c.kinds); err != nil {
+		return fmt.Errorf("-kind: %w", err)
 	}
 	return o.checkChaosCluster()
 }
@@ -115,7 +120,7 @@ func doChaos(t *test, ctx context.Context) error {
 	}
 	c := &t.o.chaos
 	result, err := chaos.Run(ctx, chaos.Config{
-		Seed: c.seed, For: t.o.length, Kind: t.o.kind, Clients: t.o.clients, Rooms: t.o.rooms, Rate: t.o.rate, Faults: c.faults,
+		Seed: c.seed, For: t.o.length, Kinds: c.kinds, Clients: t.o.clients, Rooms: t.o.rooms, Rate: t.o.rate, Faults: c.faults,
 		Cluster: c.cluster(t.o.binary),
 		Keep:    c.keep,
 		Say:     t.sayer(),

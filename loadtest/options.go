@@ -89,7 +89,7 @@ var scenarios = []scenario{
 		flags: costFlags, do: doCost},
 	{name: "takeover", kind: "ledger", what: "a worker of a cluster dies, hangs or drains: how long its rooms are away",
 		flags: takeoverFlags, do: doTakeover, cluster: true},
-	{name: "chaos", kind: "ledger", what: "everything is killed, hung, drained and cut off by a seeded schedule; every promise is checked",
+	{name: "chaos", what: "everything is killed, hung, drained and cut off by a seeded schedule; every promise is checked",
 		flags: chaosFlags, do: doChaos, cluster: true},
 	{name: "kv", what: "the Redis in it: how fast, beside redis-server", flags: kvFlags, do: doKV, cluster: true},
 	{name: "kvchaos", what: "the Redis in it: workers, edges, the NATS leader and clients are killed; what was acknowledged is there, and nothing twice",

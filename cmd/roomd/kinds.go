@@ -14,5 +14,5 @@ func kinds() []rooms.Kind {
 	for _, k := range shown {
 		names = append(names, k.Name)
 	}
-	return slices.Concat(shown, []rooms.Kind{lobbyKind(names)}, echoKinds(), ledgerKinds())
+	return slices.Concat(shown, []rooms.Kind{lobbyKind(names)}, echoKinds(), ledgerKinds(), syncedKinds())
 }

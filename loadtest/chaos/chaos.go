@@ -20,7 +20,7 @@ import (
 type Config struct {
 	Seed    uint64
 	For     time.Duration // of the load, faults and quiet end
-	Kind    string        // ledger, or ledger-interval, or ledger-none
+	Kinds   []string      // of Kinds(), which the seed deals to the rooms; none: all
 	Clients int
 	Rooms   int
 	Rate    float64  // commands a second, over all rooms
@@ -31,27 +31,13 @@ type Config struct {
 	Say func(string) // required; told what goes on, by several goroutines at once
 }
 
-// intervals are how much the kinds may lose; a kind that is not listed loses
-// nothing. Faults and replies are not timed to the millisecond: a fifth is added.
-var intervals = map[string]Durability{
-	"ledger-interval": {Interval: 600 * time.Millisecond},
-	"ledger-none":     {},
-}
-
-func (cfg *Config) durability() Durability {
-	if d, loses := intervals[cfg.Kind]; loses {
-		return d
-	}
-	return Durability{Strict: true}
-}
-
-// durability is what the rooms of this run promise: when the store was lost, only
-// that members hear of it.
-func (r *run) durability() Durability {
+// durability is what the rooms of a plot promise in this run: when the store was
+// lost, only that members hear of it.
+func (r *run) durability(d Durability) Durability {
 	if slices.ContainsFunc(r.in.done, func(d Done) bool { return d.Sort == LoseStore && d.Took }) {
 		return Durability{}
 	}
-	return r.cfg.durability()
+	return d
 }
 
 // A run is one under way.
@@ -60,6 +46,7 @@ type run struct {
 	c       *cluster.Cluster
 	base    time.Time     // clocks begin here
 	from    time.Duration // when the load began; what is reported counts from there
+	plots   []plot        // of the rooms
 	players []*player
 	rooms   [][]*player
 	idle    map[*cluster.Process]cluster.Usage // before anybody came
@@ -67,6 +54,9 @@ type run struct {
 	own     *Pulse        // how late we are ourselves
 	delays  []Delay       // of it, when the load is over
 	loaded  time.Duration // when the load ended
+
+	mu       sync.Mutex // guards visitors while there is load
+	visitors [][]*player
 }
 
 func (r *run) now() time.Duration { return time.Since(r.base) }
@@ -78,6 +68,10 @@ func Run(ctx context.Context, cfg Config) (result *Result, err error) {
 	if err != nil {
 		return nil, err
 	}
+	kinds, err := ParseKinds(cfg.Kinds)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp("", fmt.Sprintf("chaos-%d-", cfg.Seed))
 	if err != nil {
 		return nil, err
@@ -86,6 +80,7 @@ func Run(ctx context.Context, cfg Config) (result *Result, err error) {
 	cfg.Cluster.Links, cfg.Cluster.Dir = !cfg.Cluster.Single, dir
 	cfg.Say("starting the cluster")
 	r := &run{cfg: &cfg, base: time.Now(), idle: make(map[*cluster.Process]cluster.Usage)}
+	r.plots, r.visitors = deal(cfg.Seed, kinds, cfg.Rooms), make([][]*player, cfg.Rooms)
 	if r.c, err = cluster.Start(ctx, cfg.Cluster); err != nil {
 		return nil, cfg.failed(ctx, err, dir)
 	}
@@ -161,8 +156,8 @@ func (r *run) do(ctx context.Context, sorts []string) (*Result, error) {
 	for _, v := range r.leaks(ctx) {
 		result.add(v)
 	}
-	result.checked(CheckLeaks, len(r.c.Nodes()))
-	result.checked(CheckCrashes, len(r.c.All()))
+	result.Checks[didLeaks] += len(r.c.Nodes())
+	result.Checks[didCrashes] += len(r.c.All())
 	return result, nil
 }
 
@@ -182,7 +177,10 @@ func (r *run) enter(ctx context.Context) error {
 				room, place := i%r.cfg.Rooms, i/r.cfg.Rooms
 				first := (room + place) % len(urls)
 				mine := slices.Concat(urls[first:], urls[:first])
-				r.players[i], errs[lane] = enter(ctx, fmt.Sprintf("c%d", i), r.cfg.Kind, r.roomID(room), mine, r.now)
+				r.players[i], errs[lane] = enter(ctx, seating{
+					name: fmt.Sprintf("c%d", i), plot: r.plots[room], room: r.roomID(room), urls: mine,
+					distant: r.plots[room].synced && place%2 == 1,
+				}, r.now)
 			}
 		})
 	}
@@ -204,15 +202,22 @@ func (r *run) every() time.Duration {
 }
 
 // load sends commands by the clock, whatever becomes of them, until the time is
-// up. Members of a room take turns.
+// up. Members of a room take turns. Synced rooms have visitors besides.
 func (r *run) load(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.For)
 	defer cancel()
 	var loading sync.WaitGroup
 	defer loading.Wait()
 	for i, players := range r.rooms {
+		if r.plots[i].synced {
+			loading.Go(func() { r.visits(ctx, i) })
+		}
 		loading.Go(func() {
 			rng := rand.New(rand.NewPCG(r.cfg.Seed, uint64(i)+2))
+			if r.plots[i].quiet {
+				r.quiet(ctx, rng, players)
+				return
+			}
 			start := r.now() + rand64(rng, max(r.every(), time.Millisecond))
 			for n := 0; ; n++ {
 				due := start + time.Duration(n)*r.every()
@@ -246,7 +251,7 @@ func (r *run) settle(ctx context.Context) []*Room {
 	rooms := make([]*Room, len(r.rooms))
 	var reading sync.WaitGroup
 	for i, players := range r.rooms {
-		reading.Go(func() { rooms[i] = readRoom(ctx, r.roomID(i), players, r.now) })
+		reading.Go(func() { rooms[i] = r.readRoom(ctx, i, players) })
 	}
 	reading.Wait()
 	r.poll(ctx, func() bool {
@@ -273,10 +278,21 @@ func (r *run) poll(ctx context.Context, so func() bool) {
 // agreed reports whether all players of a room are in it, see each other and
 // have heard of all that it holds.
 func agreed(players []*player, room *Room) bool {
+	for _, p := range players {
+		if _, _, _, place := p.view(); place >= 0 && place < len(room.Final) {
+			return false
+		}
+	}
+	return complete(players)
+}
+
+// complete reports whether all players of a room are in it, and see each other and
+// nobody else.
+func complete(players []*player) bool {
 	var all []uint32
 	for _, p := range players {
-		seated, member, _, place := p.view()
-		if !seated || place >= 0 && place < len(room.Final) {
+		seated, member, _, _ := p.view()
+		if !seated {
 			return false
 		}
 		all = append(all, member)
@@ -291,11 +307,16 @@ func agreed(players []*player, room *Room) bool {
 }
 
 // readRoom reads what a room holds through the first of its players that can.
-func readRoom(ctx context.Context, id string, players []*player, now func() time.Duration) *Room {
+func (r *run) readRoom(ctx context.Context, i int, players []*player) *Room {
 	var errs error
 	for _, p := range players {
-		room := &Room{ID: id, Count: -1}
-		err := room.read(ctx, p.seat, now)
+		room := &Room{ID: r.roomID(i), Kind: r.plots[i].kind, Quiet: r.plots[i].quiet, Count: -1}
+		var err error
+		if r.plots[i].synced {
+			err = room.readSynced(ctx, p, players)
+		} else {
+			err = room.read(ctx, p.seat, r.now)
+		}
 		if err == nil {
 			return room
 		}
@@ -303,7 +324,7 @@ func readRoom(ctx context.Context, id string, players []*player, now func() time
 			break
 		}
 	}
-	return &Room{ID: id, Unread: errs.Error()}
+	return &Room{ID: r.roomID(i), Kind: r.plots[i].kind, Quiet: r.plots[i].quiet, Unread: errs.Error()}
 }
 
 // page is how many entries are read at once; a ledger answers with 10,000 at most.

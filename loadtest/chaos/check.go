@@ -28,6 +28,20 @@ const (
 	RuleCrash    = "process ended by itself"
 	RuleProcess  = "process did not do as asked"
 	RuleSocket   = "connection lost although its edge lived"
+
+	RuleAnswer    = "reply to another command"
+	RuleRealTime  = "answered before another was sent, and behind it"
+	RuleMade      = "state shown that the room did not make"
+	RulePosition  = "two states at one position"
+	RuleVersion   = "one version names two states"
+	RuleBack      = "state went back"
+	RuleFinal     = "member's state is not the room's at the end"
+	RuleRung      = "timer rang more than once, or without being set"
+	RuleSilent    = "timer did not ring"
+	RuleEarly     = "timer rang before its time"
+	RuleUntold    = "message to one member missed without notice"
+	RuleToldTwice = "message to one member heard twice or out of order"
+	RuleForOther  = "message to another member"
 )
 
 // A Violation is one broken promise.
@@ -52,12 +66,14 @@ func (v Violation) String() string {
 // A Durability is what a kind promises of acked commands.
 type Durability struct {
 	Strict   bool          // all are kept
+	Brief    bool          // little is kept for members who miss something: they may be reset
 	Interval time.Duration // otherwise: how much time a loss may span, zero: any
 }
 
 // A Verdict is what the check of one room found.
 type Verdict struct {
 	Violations []Violation
+	Checks     Checks
 	Acked      int           // commands of all sorts
 	Unknown    int           // commands
 	Excused    int           // acked adds that a reset took, as the kind may
@@ -67,7 +83,7 @@ type Verdict struct {
 
 // Check holds a room's history against the rules.
 func Check(room *Room, d Durability) *Verdict {
-	c := &check{room: room, d: d, v: new(Verdict), places: make(map[string][]int)}
+	c := &check{room: room, d: d, v: &Verdict{Checks: make(Checks)}, places: make(map[string][]int)}
 	if room.Unread != "" {
 		c.report(RuleUnread, nil, "%s", room.Unread)
 		return c.v
@@ -78,8 +94,14 @@ func Check(room *Room, d Durability) *Verdict {
 	c.list()
 	for _, r := range room.Records {
 		c.adds(r)
-		c.broadcasts(r)
 	}
+	for _, r := range c.everybody() {
+		c.broadcasts(r)
+		c.private(r)
+	}
+	c.realTime()
+	c.bells()
+	c.shown()
 	c.presence()
 	c.registers()
 	return c.v
@@ -93,6 +115,12 @@ type check struct {
 	places map[string][]int // by id, from 1
 	sent   map[string]bool
 }
+
+// everybody lists those who stayed and those who were there for a while.
+func (c *check) everybody() []*Record { return slices.Concat(c.room.Records, c.room.Visitors) }
+
+// did counts what was checked.
+func (c *check) did(name string, n int) { c.v.Checks[name] += n }
 
 func (c *check) report(rule string, r *Record, format string, args ...any) {
 	v := Violation{Rule: rule, Room: c.room.ID, Text: fmt.Sprintf(format, args...)}
@@ -135,7 +163,14 @@ func (c *check) adds(r *Record) {
 		case Unknown:
 			c.v.Unknown++
 		}
-		if op.Event != "add" {
+		if op.Answer != "" {
+			c.did(didAnswer, 1)
+		}
+		if op.foreign() {
+			c.report(RuleAnswer, r, "%q, sent at %v, got the reply to %q", op.ID, op.Sent.Round(time.Millisecond), op.Answer)
+			continue
+		}
+		if !op.enters() {
 			continue
 		}
 		places := c.places[op.ID]
@@ -145,6 +180,7 @@ func (c *check) adds(r *Record) {
 		if op.Fate != Acked {
 			continue
 		}
+		c.did(didAcked, 1)
 		switch {
 		case len(places) == 0:
 			c.lost(r, op)
@@ -152,6 +188,7 @@ func (c *check) adds(r *Record) {
 		case !slices.Contains(places, op.Place):
 			c.report(RuleMoved, r, "%q was acked at place %d and is at %v", op.ID, op.Place, places)
 		}
+		c.did(didOrder, 1)
 		if places[0] < last {
 			c.report(RuleOrder, r, "%q is at place %d, before %q at %d, which was sent earlier", op.ID, places[0], lastID, last)
 		}
@@ -225,6 +262,9 @@ func toldOfLoss(r *Record, since time.Duration) (time.Duration, bool) {
 // broadcasts follows what one client heard, by seq and by place in the list.
 func (c *check) broadcasts(r *Record) {
 	f := follower{check: c, r: r}
+	if r.Visitor {
+		f.place = -1 // the list has begun
+	}
 	for i := range r.Heard {
 		f.hear(&r.Heard[i])
 	}
@@ -247,13 +287,13 @@ func (f *follower) hear(h *Heard) {
 	case HeardJoined:
 		f.join(h)
 	case HeardReset:
-		if f.d.Strict {
+		if f.d.Strict && !f.d.Brief {
 			f.report(RuleReset, f.r, "at %v", h.At.Round(time.Millisecond))
 		}
 		f.seq, f.place = h.Seq, -1
 	case HeardLeft:
 		f.report(RuleSeat, f.r, "%s", h.Text)
-	case HeardPresence:
+	case HeardPresence, HeardRung:
 		f.advance(h)
 	case HeardAdded:
 		f.advance(h)
@@ -276,6 +316,7 @@ func (f *follower) join(h *Heard) {
 }
 
 func (f *follower) advance(h *Heard) {
+	f.did(didHeard, 1)
 	switch {
 	case h.Seq > f.seq+1:
 		f.report(RuleGap, f.r, "seq %d after %d", h.Seq, f.seq)
@@ -298,16 +339,27 @@ func (f *follower) added(h *Heard) {
 	if h.Place >= 1 && h.Place <= len(f.room.Final) && f.room.Final[h.Place-1] == h.ID {
 		return
 	}
-	if !f.d.Strict {
-		if _, told := toldOfLoss(f.r, h.At); told {
-			return
-		}
+	if !f.d.Strict && f.wentBack(h.At) {
+		return
 	}
 	at := "nothing"
 	if h.Place >= 1 && h.Place <= len(f.room.Final) {
 		at = fmt.Sprintf("%q", f.room.Final[h.Place-1])
 	}
 	f.report(RuleWrong, f.r, "heard %q at place %d, where the list has %s", h.ID, h.Place, at)
+}
+
+// wentBack reports whether the client was told of a loss after the given time; a
+// visitor, who may have gone before, is excused if anybody was.
+func (f *follower) wentBack(since time.Duration) bool {
+	if !f.r.Visitor {
+		_, told := toldOfLoss(f.r, since)
+		return told
+	}
+	return slices.ContainsFunc(f.room.Records, func(r *Record) bool {
+		_, told := toldOfLoss(r, since)
+		return told
+	})
 }
 
 // presence wants all members to see each other, and nobody else.
@@ -320,6 +372,7 @@ func (c *check) presence() {
 	}
 	slices.Sort(want)
 	for _, r := range c.room.Records {
+		c.did(didPresence, 1)
 		switch {
 		case !r.Seated:
 			c.report(RuleSeat, r, "not back in the room at the end")

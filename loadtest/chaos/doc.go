@@ -7,11 +7,25 @@
 //
 // A run is a Config with a seed: the schedule and the load follow from it, though
 // not the moment at which each process notices. Clients are client.Client: they
-// come back by themselves to any edge. Each has a seat in one ledger room and
-// sends, by the clock and not by the answers, numbered commands: add with an id
-// of its own, put, get and cas on registers. The schedule ends early enough for
-// everything to be up again while the load still runs; then the load ends, and the
-// run waits until clients and rooms agree, or 40 s.
+// come back by themselves to any edge. Each has a seat in one room and sends
+// numbered commands by the clock, not by the answers. The schedule ends early enough
+// for everything to be up again while the load still runs; then the load ends, and
+// the run waits until clients and rooms agree, or 40 s.
+//
+// # The rooms
+//
+// Kinds names the kinds of room there are, of each durability; the seed deals them
+// to the rooms. In a ledger members add ids of their own to a list, and put, get and
+// cas registers. A synced room has such a list too, and its whole state goes to its
+// members, with a sum of its own; members set bells, which are timers, and have the
+// room tell single members something. Every reply names its command.
+//
+// Half of the synced rooms are quiet: a scene is two bells and two changes, then
+// nothing but the bells, often while all members are away. Visitors come to synced
+// rooms, stay for a second and go, from synced-brief without a word, so that their
+// linger ends. Half of the members of synced rooms hear everything 100 ms late, as
+// over a long line: what they send meets the room after a reset that they have not
+// heard of yet.
 //
 // # What is done
 //
@@ -33,23 +47,35 @@
 //
 // How often, is in the result.
 //
-//   - acked: an add that got a reply is in the list once, at the place replied
-//   - once: no other add is there twice, and none that was refused
+//   - acked: an add that got a reply is in the list once, at the place replied; so
+//     is every other command that appends its id
+//   - once: no other is there twice, and none that was refused
 //   - order: a client's acked adds are in the order in which it sent them
+//   - real time: what was answered before another command of any client was sent is
+//     before it
+//   - answers: a reply is to the command that it answers
 //   - heard: each client heard the room's broadcasts in order by seq, and each
 //     place of the list once, unless it was told recovered: false or reset
 //   - agreed: what it heard is what the list holds
+//   - told alone: a member heard all messages to it alone in order, once, unless it
+//     was told of a gap, and none to others
+//   - states: every state that a client has, whole or patched, has the sum that the
+//     room gave it; all have the same state at the same position, and no version
+//     names two states, under whatever epochs; none goes back; in the end each
+//     member has the room's
+//   - timers: a bell that was set rings once, whoever owns the room then, and not
+//     before its time
 //   - presence: in the end all members of a room see the same members
 //   - registers: some order of all puts, gets and cas explains all answers
 //     (linearizability)
 //   - leaks: when all clients have gone, goroutines and descriptors of every node
 //     are back near where they were before the first came
-//   - sockets: no connection was lost while its edge lived
+//   - sockets: no connection was lost while its edge lived, but by the client's will
 //   - crashes: no process ended but those that were killed or asked to
 //
 // In rooms of a kind that may lose what is newer than its last record a reset
 // excuses what was lost before it; registers of such a room are not checked. The
-// result says how much time the losses span.
+// result says how much time the losses span, and how often each thing was checked.
 //
 // # Outages
 //
@@ -58,5 +84,6 @@
 // Quantiles are over the rooms that a fault affected: those whose members were
 // told paused, resumed or reset, and those out for over 100 ms. A Pulse measures how
 // late the run's own process was: that is taken out of outages and of the run's own
-// patience, and told by itself. A slow machine is no violation, and no excuse.
+// patience, and told by itself. A slow machine is no violation, and no excuse. Quiet rooms
+// are asked too seldom to tell.
 package chaos

@@ -45,7 +45,7 @@ func (c *check) registers() {
 		for j := range r.Ops {
 			op := &r.Ops[j]
 			idle := op.Event == "get" && op.Fate != Acked // nothing came of it
-			if op.Event != "add" && op.Fate != Refused && !idle {
+			if op.register() && op.Fate != Refused && !idle {
 				byKey[op.Key] = append(byKey[op.Key], operation(i, op))
 			}
 		}
@@ -55,6 +55,7 @@ func (c *check) registers() {
 		byKey[op.Key] = append(byKey[op.Key], operation(len(c.room.Records), op))
 	}
 	for key, history := range byKey {
+		c.did(didRegister, len(history))
 		switch porcupine.CheckOperationsTimeout(register, history, checkLinear) {
 		case porcupine.Illegal:
 			c.report(RuleRegister, nil, "register %d: no order explains its %d answers", key, len(history))

@@ -56,7 +56,7 @@ func registerHistory(rng *rand.Rand) *Room {
 }
 
 func registerVerdict(room *Room) *Verdict {
-	c := &check{room: room, d: strict, v: new(Verdict)}
+	c := &check{room: room, d: strict, v: &Verdict{Checks: make(Checks)}}
 	c.registers()
 	return c.v
 }

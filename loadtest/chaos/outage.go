@@ -19,10 +19,14 @@ type Outage struct {
 }
 
 // outages finds the longest gap between acks in every room for every fault, and
-// keeps those of rooms that the fault affected.
+// keeps those of rooms that the fault affected. Quiet rooms are asked too seldom to
+// tell.
 func outages(rooms []*Room, done []Done, every, end time.Duration) []Outage {
 	var list []Outage
 	for i, room := range rooms {
+		if room.Quiet {
+			continue
+		}
 		acks, told := moments(room, end)
 		for j := range done {
 			from, to := window(done, j, every, end)

@@ -23,6 +23,7 @@ const (
 // and hears.
 type player struct {
 	name    string
+	plot    plot
 	now     func() time.Duration
 	client  *client.Client
 	seat    *client.Room
@@ -38,6 +39,20 @@ type player struct {
 	unsent  int // commands that 64 others kept from being sent
 	drops   []drop
 	online  bool
+	epoch   uint64 // last heard of
+	unshown bool   // the state is gone, the next is on its way
+
+	dropping bool // the next connection that is lost was cut by the player itself
+}
+
+// A seating says who is to sit where.
+type seating struct {
+	name    string
+	plot    plot
+	room    string
+	urls    []string
+	distant bool // hears everything late
+	visitor bool // comes to a room that has begun, and does not stay
 }
 
 // A drop is a lost connection.
@@ -53,23 +68,28 @@ type pending struct {
 	reply *client.Pending
 }
 
-// enter connects a player to the first of urls, or to another, and joins its room.
-func enter(ctx context.Context, name, kind, room string, urls []string, now func() time.Duration) (*player, error) {
-	p := &player{name: name, now: now, pending: make(chan pending, maxPending), online: true}
-	p.rec.Client = name
+// enter connects a player to the first of its urls, or to another, and joins its room.
+func enter(ctx context.Context, who seating, now func() time.Duration) (*player, error) {
+	p := &player{name: who.name, plot: who.plot, now: now, pending: make(chan pending, maxPending), online: true}
+	p.rec.Client, p.rec.Visitor = who.name, who.visitor
 	ctx, cancel := context.WithTimeout(ctx, joinWithin)
 	defer cancel()
-	c, err := client.Dial(ctx, client.Config{
-		URL: urls[0], More: urls[1:], User: name, Handshake: handshake, Changed: p.changed,
-	})
+	cfg := client.Config{
+		URL: who.urls[0], More: who.urls[1:], User: who.name, Handshake: handshake, Changed: p.changed,
+	}
+	if who.distant {
+		cfg.NetDial = dialDistant
+	}
+	c, err := client.Dial(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	p.mu.Lock()
 	p.client = c
 	p.mu.Unlock()
-	seat, err := c.Join(ctx, kind, room, nil, client.Events{
-		Joined: p.joined, Message: p.message, Presence: p.presence, Notice: p.notice, Reset: p.reset, Left: p.left,
+	seat, err := c.Join(ctx, who.plot.kind, who.room, nil, client.Events{
+		Joined: p.joined, Message: p.message, Presence: p.presence, State: p.state,
+		Notice: p.notice, Reset: p.reset, Left: p.left,
 	})
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -110,6 +130,11 @@ func (p *player) changed(err error) {
 		return
 	}
 	p.online = false
+	if p.dropping {
+		p.dropping = false
+		p.hear(Heard{What: HeardDropped})
+		return
+	}
 	p.hear(Heard{What: HeardLost, Text: err.Error()})
 	if p.client != nil { // else it was lost before the test began
 		p.drops = append(p.drops, drop{p.now(), p.client.URL(), err})
@@ -120,18 +145,27 @@ func (p *player) joined(j client.Joined) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.online = true
-	p.rec.Member = j.Member
-	p.hear(Heard{What: HeardJoined, Seq: j.Seq, Epoch: j.Epoch, Resumed: j.Resumed, Recovered: j.Recovered})
+	p.rec.Member, p.epoch = j.Member, j.Epoch
+	p.hear(Heard{What: HeardJoined, Seq: j.Seq, Epoch: j.Epoch, Member: j.Member, Resumed: j.Resumed, Recovered: j.Recovered})
 	if !j.Recovered {
 		p.setMembers(j.Members)
+	}
+	switch {
+	case len(j.State) > 0:
+		p.unshown = false
+		p.showing(j.State, j.Ver)
+	case j.Recovered:
+		p.resumed()
+	default:
+		p.unshown = true
 	}
 }
 
 func (p *player) reset(j client.Joined) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.rec.Member = j.Member
-	p.hear(Heard{What: HeardReset, Seq: j.Seq, Epoch: j.Epoch})
+	p.rec.Member, p.epoch, p.unshown = j.Member, j.Epoch, true
+	p.hear(Heard{What: HeardReset, Seq: j.Seq, Epoch: j.Epoch, Member: j.Member})
 	p.setMembers(j.Members)
 }
 
@@ -177,6 +211,17 @@ func (p *player) message(m client.Message) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if m.Private {
+		p.private(m)
+		return
+	}
+	if m.Event == "rung" {
+		var id string
+		if err := m.Data.Decode(&id); err == nil {
+			p.hear(Heard{What: HeardRung, Seq: m.Seq, ID: id})
+			return
+		}
+	}
 	if err := m.Data.Decode(&added); err != nil || m.Event != "added" {
 		p.hear(Heard{What: HeardOther, Seq: m.Seq, Text: fmt.Sprintf("%s %x: %v", m.Event, []byte(m.Data), err)})
 		return
@@ -191,41 +236,54 @@ func (p *player) notice(notice string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.hear(Heard{What: notice})
+	if notice == HeardResumed {
+		p.resumed()
+	}
 }
 
 func (p *player) left(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.online = false
-	if errors.Is(err, client.ErrClosed) {
-		return // we closed it
+	if errors.Is(err, client.ErrClosed) || errors.Is(err, client.ErrLeft) {
+		return // our own will
 	}
 	p.hear(Heard{What: HeardLeft, Text: err.Error()})
 }
 
-// act sends the next command: mostly an add.
+// act sends the next command.
 func (p *player) act(rng *rand.Rand, value int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	op := Op{Event: "add", Fate: Unknown}
-	var data any
-	if dice := rng.IntN(10); dice >= 3 {
-		p.adds++
-		op.ID = fmt.Sprintf("%s-%d", p.name, p.adds)
-		data = op.ID
-	} else {
-		op.Key = rng.IntN(registers)
-		switch dice {
-		case 0:
-			op.Event, data = "get", op.Key
-		case 1:
-			op.Event, op.Value = "put", value
-			data = []int64{int64(op.Key), op.Value}
-		case 2:
-			op.Event, op.Old, op.Value = "cas", p.known[op.Key], value
-			data = []int64{int64(op.Key), op.Old, op.Value}
-		}
+	if p.plot.synced {
+		p.send(p.roll(rng, value))
+		return
 	}
+	p.send(p.write(rng, value))
+}
+
+// write makes the next command of a ledger: mostly an add.
+func (p *player) write(rng *rand.Rand, value int64) (op Op, data any) {
+	dice := rng.IntN(10)
+	if dice >= 3 {
+		return p.add()
+	}
+	op = Op{Key: rng.IntN(registers), Fate: Unknown}
+	switch dice {
+	case 0:
+		op.Event, data = "get", op.Key
+	case 1:
+		op.Event, op.Value = "put", value
+		data = []int64{int64(op.Key), op.Value}
+	case 2:
+		op.Event, op.Old, op.Value = "cas", p.known[op.Key], value
+		data = []int64{int64(op.Key), op.Old, op.Value}
+	}
+	return op, data
+}
+
+// send sends a command and notes it. p.mu is held.
+func (p *player) send(op Op, data any) {
 	if p.open >= maxPending {
 		p.unsent++
 		return
@@ -269,6 +327,16 @@ func (p *player) answered(at int, data client.Data, err error) {
 
 // read takes in the reply to a command.
 func (p *player) read(op *Op, data client.Data) error {
+	if p.plot.synced {
+		var a struct {
+			_msgpack struct{} `msgpack:",as_array"`
+			Place    int
+			ID       string
+		}
+		err := data.Decode(&a)
+		op.Place, op.Answer = a.Place, a.ID
+		return err
+	}
 	switch op.Event {
 	case "add":
 		return data.Decode(&op.Place)
@@ -333,7 +401,11 @@ func (p *player) record(from time.Duration) *Record {
 	seated, _, members, _ := p.view()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.rec.Seated, p.rec.Members = seated, members
+	p.rec.Seated, p.rec.Members, p.rec.Unshown = seated && !p.rec.Visitor, members, p.unshown
+	p.rec.Private = p.seat.Position().Count
+	for i := range p.rec.Shown {
+		p.rec.Shown[i].At -= from
+	}
 	for i := range p.rec.Ops {
 		p.rec.Ops[i].since(from)
 	}
@@ -343,5 +415,6 @@ func (p *player) record(from time.Duration) *Record {
 	for i := range p.drops {
 		p.drops[i].at -= from
 	}
-	return &p.rec
+	rec := p.rec // what the client hears from here on is not part of it
+	return &rec
 }

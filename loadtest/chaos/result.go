@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -60,11 +59,11 @@ type Result struct {
 	OwnDelaySum float64 `json:"own_delay_sum_ms"`
 	OwnDelayMax float64 `json:"own_delay_max_ms"`
 
-	Checks     map[string]int `json:"checks"` // how many things were held against each rule
-	Sorts      []SortResult   `json:"sorts"`
-	Timeline   []FaultResult  `json:"timeline"`
-	Violations []Violation    `json:"violation_list,omitempty"`
-	Dump       string         `json:"dump,omitempty"` // directory with histories and logs
+	Checks     Checks        `json:"checks"` // how many things were held against each rule
+	Sorts      []SortResult  `json:"sorts"`
+	Timeline   []FaultResult `json:"timeline"`
+	Violations []Violation   `json:"violation_list,omitempty"`
+	Dump       string        `json:"dump,omitempty"` // directory with histories and logs
 
 	rooms   []*Room
 	outages []Outage
@@ -105,8 +104,9 @@ const election = 10 * time.Second
 // judge checks all rooms and sums everything up.
 func (r *run) judge(rooms []*Room) *Result {
 	res := &Result{
-		Scenario: "chaos", Seed: r.cfg.Seed, Kind: r.cfg.Kind, Clients: r.cfg.Clients, Rooms: r.cfg.Rooms,
+		Scenario: "chaos", Seed: r.cfg.Seed, Kind: kindsOf(rooms), Clients: r.cfg.Clients, Rooms: r.cfg.Rooms,
 		Rate: r.cfg.Rate, Seconds: r.loaded.Seconds(), Single: r.cfg.Cluster.Single, rooms: rooms, done: r.in.done,
+		Checks: make(Checks),
 	}
 	r.delays = r.own.Delays(r.from)
 	res.own = r.delays
@@ -128,8 +128,13 @@ func (r *run) judge(rooms []*Room) *Result {
 			room.Records = append(room.Records, p.record(r.from))
 			res.count(p, r.edgeTroubled)
 		}
-		v := Check(room, r.durability())
-		res.countChecks(room, r.durability())
+		for _, p := range r.visitors[i] {
+			room.Visitors = append(room.Visitors, p.record(r.from))
+			res.count(p, r.edgeTroubled)
+		}
+		v := Check(room, r.durability(r.plots[i].d))
+		res.Checks.add(v.Checks)
+		res.Checks[didSockets] += len(room.Records)
 		res.Acked += v.Acked
 		res.Unknown += v.Unknown
 		res.Excused += v.Excused
@@ -361,7 +366,7 @@ func (res *Result) Table(w io.Writer) error {
 func (res *Result) rows() [][2]string {
 	row := func(name, format string, args ...any) [2]string { return [2]string{name, fmt.Sprintf(format, args...)} }
 	rows := [][2]string{
-		row("load", "%d clients in %d rooms of kind %s, %.0f commands a second for %.0f s", res.Clients, res.Rooms, res.Kind, res.Rate, res.Seconds),
+		row("load", "%d clients in %d rooms (%s), %.0f commands a second for %.0f s", res.Clients, res.Rooms, res.Kind, res.Rate, res.Seconds),
 		row("faults", "%d, %d of them without effect", res.Faults, res.NoEffect),
 		row("sockets dropped", "%d while their edge lived, %d with their edge", res.SocketsDropped, res.SocketsMoved),
 		row("commands", "%d acked, %d refused, %d of unknown fate, %d not sent because too many waited", res.Acked, res.Refused, res.Unknown, res.Unsent),
@@ -381,7 +386,7 @@ func (res *Result) rows() [][2]string {
 	if res.FalseStarts > 0 {
 		rows = append(rows, row("false starts", "%d times a process gave up before it was ready, and was started again", res.FalseStarts))
 	}
-	for _, name := range slices.Sorted(maps.Keys(res.Checks)) {
+	for _, name := range checkNames {
 		rows = append(rows, row("checked: "+name, "%d", res.Checks[name]))
 	}
 	rows = append(rows, row("our own delays", "%d, %.0f ms in all, max %.0f ms; not in outages, and no excuse", res.OwnDelays, res.OwnDelaySum, res.OwnDelayMax))

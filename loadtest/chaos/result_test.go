@@ -20,8 +20,7 @@ func sample() *Result {
 	}
 	res.rooms[0].ID = "r"
 	res.own = []Delay{{At: at(2500), Length: at(40)}}
-	res.countChecks(res.rooms[0], Durability{Strict: true})
-	res.checked(CheckLeaks, 5)
+	res.Checks = Checks{didLeaks: 5, didSockets: 1}
 	res.measure(at(10), 10*time.Second)
 	res.add(Violation{Rule: RuleTwice, Room: "r", Client: "c1", Text: `"<a>" at places [1 2]`})
 	return res
@@ -37,7 +36,7 @@ func TestJSONHasTheNamesThatOthersReadBy(t *testing.T) {
 		t.Fatal(err)
 	}
 	checks := got["checks"].(map[string]any)
-	if checks["leaks"] != 5.0 || checks["sockets"] != 1.0 {
+	if checks[didLeaks] != 5.0 || checks[didSockets] != 1.0 {
 		t.Errorf("checks %v", checks)
 	}
 	first := got["timeline"].([]any)[0].(map[string]any)
@@ -63,12 +62,12 @@ func TestTextAndPageTellFaultsOutagesAndViolations(t *testing.T) {
 	if err := res.HTML(&page); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"seed 42", "kill worker-2", "490", "not done", "1 of 1 killed", "NO EFFECT: nothing broken", "checked: leaks", "our own delays", `VIOLATION: applied twice in room r, client c1: "<a>"`} {
+	for _, want := range []string{"seed 42", "kill worker-2", "490", "not done", "1 of 1 killed", "NO EFFECT: nothing broken", "checked: nodes looked at for leaks", "our own delays", `VIOLATION: applied twice in room r, client c1: "<a>"`} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in:\n%s", want, text.String())
 		}
 	}
-	for _, want := range []string{"seed 42", "worker-2", "1 of 1 killed", "NO EFFECT", "checked: leaks", `class="gap"`, "<polyline", "applied twice in room r, client c1: &#34;&lt;a&gt;&#34;", "the-dump"} {
+	for _, want := range []string{"seed 42", "worker-2", "1 of 1 killed", "NO EFFECT", "checked: nodes looked at for leaks", `class="gap"`, "<polyline", "applied twice in room r, client c1: &#34;&lt;a&gt;&#34;", "the-dump"} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("no %q in the page", want)
 		}
