@@ -108,7 +108,8 @@
 // Pub/sub: messages of all publishers are in one order, the same for all
 // subscribers and across channels, and a publisher's own order is kept. A
 // subscriber's handlers run one at a time in that order. What is published after
-// Subscribe has returned arrives, and after stop has returned no handler runs.
+// Subscribe has returned arrives, what was published before it was called does
+// not. After stop has returned no handler runs, and Publish does not count it.
 //
 // [Memory] keeps all of this within its process, and nothing beyond it but what
 // Save wrote.
