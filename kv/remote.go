@@ -260,7 +260,7 @@ func (s *remote) start(r route, argv [][]byte, done func([]byte, error)) (*link,
 		size += len(arg) + 10
 	}
 	if size > s.limit {
-		return nil, nil, &told{"command of " + strconv.Itoa(size) + " bytes: NATS carries " + strconv.Itoa(s.limit), ErrTooLarge}
+		return nil, nil, &told{"command of " + strconv.Itoa(size) + " bytes: NATS carries " + strconv.Itoa(s.limit), ErrCommandTooLarge}
 	}
 	c := &call{op: opRun, body: appendArgs(make([]byte, 0, size), argv), once: r.publishes, done: done}
 	l := s.shards[r.shard].link
