@@ -32,6 +32,33 @@ var subscriberCases = []conformanceCase{
 			r.texts(t, "end")
 		}
 	}},
+	{"subscriber/what was published between stop and the next Subscribe has no receiver and does not arrive", func(t *testing.T, s site) {
+		r := record(t, s)
+		for range 200 {
+			r.to(t, "a")()
+			want(t, 0)(s.Publish(t.Context(), "a", "between"))
+			stop := r.to(t, "a")
+			want(t, 1)(s.Publish(t.Context(), "a", "after"))
+			if got := r.texts(t, "after"); len(got) != 1 {
+				t.Fatalf("got %q", got)
+			}
+			stop()
+		}
+	}},
+	{"subscriber/what was published before Subscribe does not arrive though others hear it", func(t *testing.T, s site) {
+		others, r := record(t, s), record(t, s)
+		others.to(t, "a")
+		others.matching(t, "*")
+		for range 200 {
+			publish(t, s, "a", "before")
+			stop := r.to(t, "a")
+			publish(t, s, "a", "after")
+			if got := r.texts(t, "after"); len(got) != 1 {
+				t.Fatalf("got %q", got)
+			}
+			stop()
+		}
+	}},
 	{"subscriber/stop may be called twice, and leaves others", func(t *testing.T, s site) {
 		r := record(t, s)
 		stop := r.to(t, "a")

@@ -108,7 +108,8 @@
 // Pub/sub: messages of all publishers are in one order, the same for all
 // subscribers and across channels, and a publisher's own order is kept. A
 // subscriber's handlers run one at a time in that order. What is published after
-// Subscribe has returned arrives, and after stop has returned no handler runs.
+// Subscribe has returned arrives, what was published before it was called does
+// not. After stop has returned no handler runs, and Publish does not count it.
 //
 // [Memory] keeps all of this within its process, and nothing beyond it but what
 // Save wrote.
@@ -195,7 +196,11 @@
 //
 // # Where it is not Redis
 //
-// A write is answered when it is durable. There is one database, and no scripts,
+// A write is answered when it is durable. An argument may have 1 MiB
+// ([Config].MaxValue), a command with all its arguments what NATS carries in one
+// message, which is 8 MiB as roomd runs it; what is larger is refused with
+// [ErrTooLarge] and [ErrCommandTooLarge]. So a large MSET or transaction goes in
+// parts. [Memory] has the first limit only. There is one database, and no scripts,
 // streams, bitmaps or geo. There is no eviction either: memory is bounded by
 // what expires and what you delete. A key that somebody holds has a type of its
 // own, lock. Over several shards, what the section on growth says.

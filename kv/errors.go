@@ -62,6 +62,10 @@ type told struct {
 func (e *told) Error() string { return e.text }
 func (e *told) Unwrap() error { return e.kind }
 
+// ErrCommandTooLarge is [ErrTooLarge] of a command as a whole: each of its
+// arguments may be small enough.
+var ErrCommandTooLarge = fmt.Errorf("command is too large: %w", ErrTooLarge)
+
 func errArgument(size, limit int) error {
 	return &told{fmt.Sprintf("argument of %d bytes: the limit is %d", size, limit), ErrTooLarge}
 }

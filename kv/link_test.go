@@ -217,3 +217,20 @@ func TestCommandsOfOneCallerAreAppliedInOrder(t *testing.T) {
 		}
 	}
 }
+
+func TestACommandLargerThanNATSCarriesIsRefusedAsAWhole(t *testing.T) {
+	_, store := openDriven(t)
+	argv := []string{"MSET"}
+	for i := range 10 << 10 {
+		argv = append(argv, fmt.Sprint("k", i), string(make([]byte, 1<<10)))
+	}
+	if _, err := store.Do(t.Context(), bytesOf(argv)); !errors.Is(err, ErrCommandTooLarge) || !errors.Is(err, ErrTooLarge) {
+		t.Errorf("MSET of 10 MiB = %v, want ErrCommandTooLarge", err)
+	}
+	if _, err := store.Do(t.Context(), bytesOf([]string{"SET", "k", string(make([]byte, 2<<20))})); errors.Is(err, ErrCommandTooLarge) || !errors.Is(err, ErrTooLarge) {
+		t.Errorf("SET of 2 MiB = %v, want ErrTooLarge for the argument", err)
+	}
+	if _, ok, err := store.Get(t.Context(), "k0"); ok || err != nil {
+		t.Errorf("Get = %v, %v: a part was done", ok, err)
+	}
+}

@@ -9,10 +9,11 @@ import (
 // to. It brings their messages to the dispatcher's deliver.
 type upstream interface {
 	// listen says that the process now has n subscriptions to a name. When it
-	// returns nil, whatever is published from now on arrives, and the n are
-	// counted. It is called for one name at a time, and gives up by itself when
-	// the other side does not answer.
-	listen(ctx context.Context, name string, pattern bool, n int) error
+	// returns no error, whatever is published from now on arrives, the n are
+	// counted, and no message after since was published before that. It is called
+	// for one name at a time, and gives up by itself when the other side does not
+	// answer.
+	listen(ctx context.Context, name string, pattern bool, n int) (since moment, err error)
 }
 
 const (
@@ -27,21 +28,26 @@ const (
 type telling struct {
 	active  bool
 	waiting []*subscription // those that wait for upstream to know of them
-	hurry   chan struct{}   // has one if waiting has grown; nil before the first time
+	leaving []chan struct{} // closed when upstream was told of those that went, or could not be
+	hurry   chan struct{}   // has one if waiting or leaving has grown; nil before the first time
 }
 
 // changed has upstream told about a topic whose count has changed: sub is the
-// subscription that came, nil if one went. d.mu is held.
-func (d *dispatcher) changed(t *topic, sub *subscription) {
+// subscription that came, left has to be closed if one went. d.mu is held.
+func (d *dispatcher) changed(t *topic, sub *subscription, left chan struct{}) {
 	if d.up == nil {
 		d.forget(t)
-		return
+	}
+	if left != nil && (d.up == nil || d.closed) {
+		close(left)
+	}
+	if d.up == nil || d.closed {
+		return // tell, if it runs, is about to end
 	}
 	if sub != nil {
 		t.waiting = append(t.waiting, sub)
-	}
-	if d.closed {
-		return // tell, if it runs, is about to end
+	} else {
+		t.leaving = append(t.leaving, left)
 	}
 	if !t.active {
 		t.active = true
@@ -52,11 +58,9 @@ func (d *dispatcher) changed(t *topic, sub *subscription) {
 		go d.tell(t)
 		return
 	}
-	if sub != nil {
-		select {
-		case t.hurry <- struct{}{}:
-		default: // it has one
-		}
+	select {
+	case t.hurry <- struct{}{}:
+	default: // it has one
 	}
 }
 
@@ -81,22 +85,24 @@ func (d *dispatcher) tell(t *topic) {
 
 // tellOnce makes one attempt. If it fails, so do those who waited for it; they undo
 // their subscriptions, and upstream has to hear that as well, for it may have got
-// the message. settled says that there is nothing to tell any more.
+// the message. Those who leave do not wait for a second attempt. settled says that
+// there is nothing to tell any more.
 func (d *dispatcher) tellOnce(t *topic) (settled bool, err error) {
 	d.slots <- struct{}{}
 	defer func() { <-d.slots }()
 
 	d.mu.Lock()
-	n, waiting, closed := t.count, t.waiting, d.closed
-	t.waiting = nil
+	n, waiting, leaving, closed := t.count, t.waiting, t.leaving, d.closed
+	t.waiting, t.leaving = nil, nil
 	select {
 	case <-t.hurry: // was for those just taken
 	default:
 	}
 	d.mu.Unlock()
 
+	var since moment
 	if !closed {
-		err = d.up.listen(d.ctx, t.name, t.glob != nil, n)
+		since, err = d.up.listen(d.ctx, t.name, t.glob != nil, n)
 	}
 
 	d.mu.Lock()
@@ -105,9 +111,14 @@ func (d *dispatcher) tellOnce(t *topic) (settled bool, err error) {
 		err = errStoreClosed
 	}
 	for _, sub := range waiting {
+		sub.since = since
+		sub.settle()
 		sub.told <- err // has room: it is told once
 	}
-	if len(t.waiting) > 0 || !closed && (err != nil || t.count != n) {
+	for _, left := range leaving {
+		close(left)
+	}
+	if len(t.waiting)+len(t.leaving) > 0 || !closed && (err != nil || t.count != n) {
 		return false, err
 	}
 	t.active, t.hurry = false, nil
@@ -115,8 +126,8 @@ func (d *dispatcher) tellOnce(t *topic) (settled bool, err error) {
 	return true, nil
 }
 
-// pause waits before the next attempt, not at all if a new subscription waits or
-// the dispatcher is closed.
+// pause waits before the next attempt, not at all if a new subscription or one
+// that ends waits, or the dispatcher is closed.
 func (d *dispatcher) pause(t *topic, wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

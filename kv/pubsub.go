@@ -56,11 +56,12 @@ func newDispatcher(up upstream) *dispatcher {
 // NewSubscriber implements [PubSub].
 func (d *dispatcher) NewSubscriber() Subscriber { return &subscriber{d: d} }
 
-// deliver hands a message to all subscriptions it is for, and returns how many
-// they are. It never waits for a handler. Messages are handed to each subscriber
+// deliver hands a message, published at a moment, to all subscriptions it is for,
+// and returns how many they are, with those that may turn out to have begun after
+// it. It never waits for a handler. Messages are handed to each subscriber
 // in the order of the calls; one that matches in several ways goes to its
 // channel first, then to patterns in any order.
-func (d *dispatcher) deliver(channel, text []byte) (receivers int) {
+func (d *dispatcher) deliver(at moment, channel, text []byte) (receivers int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -75,7 +76,7 @@ func (d *dispatcher) deliver(channel, text []byte) (receivers int) {
 			m.Channel, m.Text = string(channel), string(text)
 		}
 		for sub := t.first; sub != nil; sub = sub.next {
-			sub.by.push(sub, m.Channel, m.Text)
+			sub.by.push(delivery{sub, at, m.Channel, m.Text})
 		}
 		receivers += t.count
 	}
@@ -92,7 +93,7 @@ func (d *dispatcher) deliver(channel, text []byte) (receivers int) {
 
 // Publish is deliver, for the engine.
 func (d *dispatcher) Publish(channel, message []byte) (receivers int) {
-	return d.deliver(channel, message)
+	return d.deliver(moment{}, channel, message)
 }
 
 // Channels returns the channels that have subscriptions, patterns not counted.
@@ -172,15 +173,16 @@ func (d *dispatcher) link(sub *subscription, name string, pattern bool) {
 	}
 	t.last = sub
 	t.count++
-	d.changed(t, sub)
+	d.changed(t, sub, nil)
 }
 
-// unlink takes a subscription out again, if it is there. d.mu is held.
-func (d *dispatcher) unlink(sub *subscription) {
-	if sub.gone {
-		return
+// unlink takes a subscription out again, if it is there. What it returns is closed
+// when upstream does not count it any more, or could not be told. d.mu is held.
+func (d *dispatcher) unlink(sub *subscription) (left chan struct{}) {
+	if sub.left != nil {
+		return sub.left
 	}
-	sub.gone = true
+	sub.left = make(chan struct{})
 	delete(sub.by.subs, sub)
 	t := sub.to
 	if sub.prev == nil {
@@ -198,7 +200,8 @@ func (d *dispatcher) unlink(sub *subscription) {
 	if t.count == 0 {
 		d.topics(t.glob != nil).heard--
 	}
-	d.changed(t, nil)
+	d.changed(t, nil, sub.left)
+	return sub.left
 }
 
 // forget drops a topic that has no subscriptions. d.mu is held.

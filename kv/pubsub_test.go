@@ -33,7 +33,7 @@ func onAll(t testing.TB, s Subscriber, pattern string, f func(Message)) (stop fu
 }
 
 func publish(d *dispatcher, channel, text string) int {
-	return d.deliver([]byte(channel), []byte(text))
+	return d.deliver(moment{}, []byte(channel), []byte(text))
 }
 
 func TestMessagesOfOneSubscriberComeInOrderAcrossChannelsAndPatterns(t *testing.T) {
@@ -449,7 +449,7 @@ func BenchmarkDeliver(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				got.Add(subscribers)
-				d.deliver(channel, text)
+				d.deliver(moment{}, channel, text)
 				got.Wait()
 			}
 		})

@@ -27,7 +27,7 @@ func newSide(t *testing.T) *side {
 	return &side{t: t, counts: map[string]int{}, inside: map[string]bool{}}
 }
 
-func (u *side) listen(_ context.Context, name string, _ bool, n int) error {
+func (u *side) listen(_ context.Context, name string, _ bool, n int) (moment, error) {
 	u.mu.Lock()
 	if u.inside[name] {
 		u.t.Errorf("two calls at the same time for %q", name)
@@ -45,7 +45,7 @@ func (u *side) listen(_ context.Context, name string, _ bool, n int) error {
 	if err == nil {
 		u.counts[name] = n
 	}
-	return err
+	return moment{}, err
 }
 
 func (u *side) count(name string) int {
@@ -189,9 +189,9 @@ func TestSubscribeGivesUpWithItsContext(t *testing.T) {
 // stuck never answers, but gives up when it is told to.
 type stuck struct{}
 
-func (stuck) listen(ctx context.Context, _ string, _ bool, _ int) error {
+func (stuck) listen(ctx context.Context, _ string, _ bool, _ int) (moment, error) {
 	<-ctx.Done()
-	return ctx.Err()
+	return moment{}, ctx.Err()
 }
 
 func TestCloseFailsSubscriptionsUnderWay(t *testing.T) {

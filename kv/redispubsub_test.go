@@ -153,21 +153,33 @@ func (sub *redisSubscriber) listen(ctx context.Context, to topic, f func(kv.Mess
 		return nil, ctx.Err()
 	}
 	return func() {
-		sub.mu.Lock()
-		defer sub.mu.Unlock()
-		if h.stopped || sub.over {
-			return
-		}
-		h.stopped = true
-		rest := slices.DeleteFunc(slices.Clone(sub.handlers[to]), func(other *redisHandler) bool { return other == h })
-		if sub.handlers[to] = rest; len(rest) == 0 {
-			delete(sub.handlers, to)
-			if _, err := sub.request(sub.ended, to, false); err != nil {
-				sub.over = true
-				sub.more.Signal()
-			}
+		if ended := sub.stop(to, h); ended != nil {
+			<-ended
 		}
 	}, nil
+}
+
+// stop ends a handler. What it returns is closed when Redis has confirmed that,
+// and nil if Redis need not know.
+func (sub *redisSubscriber) stop(to topic, h *redisHandler) (ended <-chan struct{}) {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if h.stopped || sub.over {
+		return nil
+	}
+	h.stopped = true
+	rest := slices.DeleteFunc(slices.Clone(sub.handlers[to]), func(other *redisHandler) bool { return other == h })
+	if sub.handlers[to] = rest; len(rest) > 0 {
+		return nil
+	}
+	delete(sub.handlers, to)
+	ended, err := sub.request(sub.ended, to, false)
+	if err != nil {
+		sub.over = true
+		sub.more.Signal()
+		return nil
+	}
+	return ended
 }
 
 // request asks for a subscription, or for its end, and is called with mu held.

@@ -44,7 +44,7 @@ type remote struct {
 	running sync.WaitGroup
 	once    sync.Once
 
-	latest news // the last that was delivered; only its numbers; belongs to deliverNews
+	latest moment // of the last message that was delivered; belongs to deliverNews
 
 	mu    sync.Mutex // guards heard
 	heard map[listened]*bus.Subscription
@@ -260,7 +260,7 @@ func (s *remote) start(r route, argv [][]byte, done func([]byte, error)) (*link,
 		size += len(arg) + 10
 	}
 	if size > s.limit {
-		return nil, nil, &told{"command of " + strconv.Itoa(size) + " bytes: NATS carries " + strconv.Itoa(s.limit), ErrTooLarge}
+		return nil, nil, &told{"command of " + strconv.Itoa(size) + " bytes: NATS carries " + strconv.Itoa(s.limit), ErrCommandTooLarge}
 	}
 	c := &call{op: opRun, body: appendArgs(make([]byte, 0, size), argv), once: r.publishes, done: done}
 	l := s.shards[r.shard].link
@@ -275,13 +275,13 @@ func (s *remote) start(r route, argv [][]byte, done func([]byte, error)) (*link,
 
 // listen implements upstream: NATS brings the messages, and the first shard
 // counts who listens.
-func (s *remote) listen(ctx context.Context, name string, pattern bool, n int) error {
+func (s *remote) listen(ctx context.Context, name string, pattern bool, n int) (moment, error) {
 	if n > 0 {
 		if err := s.hear(name, pattern); err != nil {
-			return err
+			return moment{}, err
 		}
 		if err := s.conn.Flush(ctx); err != nil {
-			return err
+			return moment{}, err
 		}
 	}
 	results := make(chan result, 1)
@@ -294,12 +294,19 @@ func (s *remote) listen(ctx context.Context, name string, pattern bool, n int) e
 	select {
 	case res = <-results: // at the latest after its timeout
 	case <-ctx.Done():
-		return ctx.Err()
+		return moment{}, ctx.Err()
 	}
-	if n == 0 && res.err == nil {
+	if res.err != nil {
+		return moment{}, res.err
+	}
+	if n == 0 {
 		s.unhear(name, pattern)
 	}
-	return res.err
+	since, ok := parseMoment(res.reply)
+	if !ok {
+		return moment{}, errors.New("listen: malformed reply")
+	}
+	return since, nil
 }
 
 // allNews is what is subscribed to for patterns: everything, in place of the
@@ -347,11 +354,11 @@ func (s *remote) deliverNews() {
 		select {
 		case m := <-s.news:
 			n, ok := parseNews(m.Data)
-			if !ok || n.tenure < s.latest.tenure || n.tenure == s.latest.tenure && n.number <= s.latest.number {
+			if !ok || !s.latest.before(n.moment) {
 				continue
 			}
-			s.latest.tenure, s.latest.number = n.tenure, n.number
-			s.d.deliver(n.channel, n.text)
+			s.latest = n.moment
+			s.d.deliver(n.moment, n.channel, n.text)
 		case <-s.closing:
 			return
 		}

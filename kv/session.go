@@ -226,7 +226,7 @@ func (l *listeners) Publish(channel, message []byte) (receivers int) {
 	s := l.shard
 	s.told++
 	out := s.out(s.subjects.News(string(channel)))
-	out.b = appendNews(out.b, news{s.epoch, s.told, channel, message})
+	out.b = appendNews(out.b, news{moment{s.epoch, s.told}, channel, message})
 	receivers = l.channels[string(channel)]
 	for pattern, n := range l.patterns {
 		if engine.Match([]byte(pattern), channel) {

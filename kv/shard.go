@@ -130,7 +130,7 @@ func (s *Shard) serve(c *session, o *op) {
 		s.decline(c, o.number)
 	case opListen:
 		s.listeners.set(c, o.pattern, string(o.name), o.count)
-		s.say(c, o.number, itemConfirmed, nil)
+		s.say(c, o.number, itemReply, appendMoment(nil, moment{s.epoch, s.told}))
 	}
 }
 

@@ -151,8 +151,8 @@ type PubSub interface {
 	// NewSubscriber returns a subscriber without subscriptions.
 	NewSubscriber() Subscriber
 	// Channels returns the channels with subscriptions, not counting patterns,
-	// that match a glob pattern; empty matches all. Here and in other counts a
-	// subscription that was stopped is seen a moment longer.
+	// that match a glob pattern; empty matches all. Here and in other counts the
+	// subscriptions of a Subscriber that was closed are seen a moment longer.
 	Channels(ctx context.Context, pattern string) ([]string, error)
 	// NumSub returns how many subscriptions each of the channels has, patterns
 	// not counted.
@@ -166,13 +166,16 @@ type PubSub interface {
 // and patterns as far as one publisher is concerned.
 //
 // Handlers may subscribe and unsubscribe. When stop has returned, its handler is
-// not called again, except for the call that called stop. A message that has
+// not called again, except for the call that called stop, and Publish does not
+// count it. Without an answer of the shard's stop returns when Config.Timeout is
+// over, and it is counted until the shard has heard of it. A message that has
 // begun to be handed out goes to the handlers that there were when it began, less
 // those that have been stopped since. A subscriber whose handlers are too slow
 // loses messages, and its Lost says how many.
 type Subscriber interface {
 	// Subscribe has f called for the channel's messages. When it returns, all
-	// that is published from now on arrives.
+	// that is published from now on arrives. What Publish had returned for before
+	// Subscribe was called does not.
 	Subscribe(ctx context.Context, channel string, f func(Message)) (stop func(), err error)
 	// PSubscribe is Subscribe for all channels that match a glob pattern.
 	PSubscribe(ctx context.Context, pattern string, f func(Message)) (stop func(), err error)

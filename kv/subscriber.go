@@ -42,14 +42,21 @@ type subscription struct {
 	call func(Message)
 	told chan error // gets the outcome when upstream knows; nil without one
 
+	// begun is closed when since is known, or is not going to be: the subscription
+	// has failed or was stopped. Both are nothing without an upstream.
+	begun  chan struct{}
+	since  moment // what was published up to then is not for it; zero: not known
+	settle func() // closes begun, once
+
 	prev, next *subscription // of the same topic, in the order they came; guarded by d.mu
-	gone       bool          // from the topic; guarded by d.mu
+	left       chan struct{} // closed when upstream knows that it went; nil while it is there; guarded by d.mu
 	silent     bool          // stopped: call is not called again; guarded by by.mu
 }
 
 // A delivery is a message on its way to one handler.
 type delivery struct {
 	to            *subscription
+	at            moment
 	channel, text string
 }
 
@@ -58,7 +65,8 @@ type delivery struct {
 func (v *delivery) size() int { return len(v.channel) + len(v.text) + 64 }
 
 // Subscribe implements [Subscriber]. If upstream fails, or ctx ends before it
-// has answered, there is no subscription; f may have been called until then.
+// has answered, there is no subscription; f may have been called only if ctx ended
+// as upstream answered.
 func (s *subscriber) Subscribe(ctx context.Context, channel string, f func(Message)) (stop func(), err error) {
 	return s.subscribe(ctx, channel, false, f)
 }
@@ -74,7 +82,8 @@ func (s *subscriber) subscribe(ctx context.Context, name string, pattern bool, f
 	}
 	sub := &subscription{by: s, call: f}
 	if s.d.up != nil {
-		sub.told = make(chan error, 1)
+		sub.told, sub.begun = make(chan error, 1), make(chan struct{})
+		sub.settle = sync.OnceFunc(func() { close(sub.begun) })
 	}
 	s.d.mu.Lock()
 	if err := s.over(); err != nil {
@@ -95,7 +104,7 @@ func (s *subscriber) subscribe(ctx context.Context, name string, pattern bool, f
 		}
 	}
 	if err != nil {
-		sub.stop()
+		sub.end() // upstream has just failed, or ctx has ended: nothing is waited for
 		return nil, err
 	}
 	return sub.stop, nil
@@ -113,18 +122,23 @@ func (s *subscriber) over() error {
 }
 
 // stop ends the subscription. When it returns its handler neither runs nor will
-// be called, with one exception. Called from inside a handler, be it this one or
+// be called, with one exception, and upstream does not count it any more, if it
+// could be told within one attempt. Called from inside a handler, be it this one or
 // any other of the process, stop does not wait for a call that has begun: that
 // call may be the caller itself, or may be about to wait for it in turn.
 //
 // A handler must not wait for another goroutine that calls stop, nor stop be
 // called with a lock that the handler takes: they would wait for each other.
-func (sub *subscription) stop() {
+func (sub *subscription) stop() { <-sub.end() }
+
+// end is stop without waiting for upstream, which it returns the channel for.
+func (sub *subscription) end() (left <-chan struct{}) {
 	d := sub.by.d
 	d.mu.Lock()
-	d.unlink(sub)
+	left = d.unlink(sub)
 	d.mu.Unlock()
 	sub.by.silence(sub)
+	return left
 }
 
 // Lost implements [Subscriber]. A message that two handlers miss counts twice.
@@ -153,6 +167,9 @@ func (s *subscriber) silence(sub *subscription) {
 	s.mu.Lock()
 	sub.silent = true
 	s.mu.Unlock()
+	if sub.settle != nil {
+		sub.settle()
+	}
 	s.await(sub)
 }
 
@@ -175,8 +192,7 @@ func (s *subscriber) await(sub *subscription) {
 
 // push adds a message for one of the handlers, if there is room. d.mu is held,
 // and d is not closed.
-func (s *subscriber) push(to *subscription, channel, text string) {
-	v := delivery{to: to, channel: channel, text: text}
+func (s *subscriber) push(v delivery) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.waiting >= maxWaitingMessages || s.bytes+v.size() > maxWaitingBytes {
@@ -213,11 +229,16 @@ func (s *subscriber) run() {
 	}
 }
 
-// hand calls the handler that a message is for, unless it was stopped.
+// hand calls the handler that a message is for, unless it was stopped or began
+// after the message. While it is being made nobody knows, and those behind wait,
+// so that all come in order: for as long as upstream takes to answer at most.
 func (s *subscriber) hand(v *delivery) {
 	sub := v.to
+	if sub.begun != nil {
+		<-sub.begun
+	}
 	s.mu.Lock()
-	silent := sub.silent
+	silent := sub.silent || sub.since != (moment{}) && !sub.since.before(v.at)
 	if !silent {
 		s.calling = sub
 	}

@@ -22,7 +22,7 @@ import (
 //	opCancel  number                                      do not wait any longer
 //	opConfirm number                                      what was handed over has arrived
 //	opDecline number                                      or nobody wants it any more
-//	opListen  number, pattern bool, name, count           this many subscriptions the session has
+//	opListen  number, pattern bool, name, count           this many subscriptions the session has; replied to with a moment
 //
 // An answer:
 //
@@ -205,6 +205,32 @@ func parseAnswer(b []byte, wanted func(tenure uint64) bool, each func(item)) (te
 	return tenure, true
 }
 
+// A moment is a place in the order of all messages: behind the one with its
+// number. The zero moment is before all. As a reply:
+//
+//	tenure  uint    of the owner that counts the messages
+//	number  uint    of the last message there was
+type moment struct{ tenure, number uint64 }
+
+// before reports whether m is earlier than another moment.
+func (m moment) before(other moment) bool {
+	return m.tenure < other.tenure || m.tenure == other.tenure && m.number < other.number
+}
+
+func appendMoment(b []byte, m moment) []byte {
+	return bus.AppendUint(bus.AppendUint(b, m.tenure), m.number)
+}
+
+// parseMoment reads a moment. It reports false if b is none.
+func parseMoment(b []byte) (m moment, ok bool) {
+	rd := bus.NewReader(b)
+	m.tenure, m.number = rd.Uint(), rd.Uint()
+	if rd.Err() != nil || rd.More() {
+		return moment{}, false
+	}
+	return m, true
+}
+
 // A news is what a shard publishes for subscribers:
 //
 //	version byte
@@ -213,8 +239,8 @@ func parseAnswer(b []byte, wanted func(tenure uint64) bool, each func(item)) (te
 //	channel string
 //	text    to the end
 type news struct {
-	tenure, number uint64
-	channel, text  []byte
+	moment
+	channel, text []byte
 }
 
 func appendNews(b []byte, n news) []byte {

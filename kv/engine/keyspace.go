@@ -141,15 +141,22 @@ func shrunk[T any](s []T) []T {
 }
 
 // clear takes away all keys of a page but the locks, without a word to anybody.
+// As for WATCH those keys have changed, and no others.
 func (e *Engine) clear(p int, locksToo bool) {
 	pg := &e.pages[p]
 	kept := pg.entries[:0]
+	e.version += 2
 	for _, en := range pg.entries {
 		if en.kind == kindLock && !locksToo {
 			en.at = int32(len(kept))
 			kept = append(kept, en)
 			continue
 		}
+		version := e.version
+		if e.isOver(en) {
+			version = en.version | 1
+		}
+		e.gone.put(en.key, version)
 		e.setExpires(en, 0)
 		delete(e.keys, en.key)
 		e.bytes -= en.size
@@ -160,8 +167,6 @@ func (e *Engine) clear(p int, locksToo bool) {
 	clear(pg.entries[len(kept):])
 	pg.entries = shrunk(kept)
 	e.touched |= 1 << p
-	e.version += 2
-	e.gone.reset(e.version)
 }
 
 // setExpires sets when a key expires, in ms since 1970; zero is never.

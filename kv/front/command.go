@@ -30,6 +30,7 @@ type command struct {
 // shapes has the commands whose replies version 2 wrote in its own way.
 var shapes = map[string]resp.Shape{
 	"blpop": resp.NullArray, "brpop": resp.NullArray, "bzpopmin": resp.NullArray, "bzpopmax": resp.NullArray,
+	"lmpop": resp.NullArray, "zmpop": resp.NullArray,
 	"zrange": resp.Flat, "zrevrange": resp.Flat, "zrangebyscore": resp.Flat, "zrevrangebyscore": resp.Flat,
 	"zpopmin": resp.Flat, "zpopmax": resp.Flat, "zunion": resp.Flat, "zinter": resp.Flat, "zdiff": resp.Flat,
 	"zrandmember": resp.Flat, "hrandfield": resp.Flat,

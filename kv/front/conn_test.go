@@ -185,6 +185,7 @@ func TestFailuresOfTheStoreAreErrors(t *testing.T) {
 		"-UNAVAILABLE the store cannot be reached, nothing was done\r\n":                bus.Errorf(bus.Unavailable, "x"),
 		"-TIMEOUT the store did not answer in time, the command may have been done\r\n": fmt.Errorf("wrapped: %w", bus.Errorf(bus.Timeout, "x")),
 		"-ERR argument is larger than the store takes\r\n":                              kv.ErrTooLarge,
+		"-ERR command is larger than the store takes\r\n":                               fmt.Errorf("wrapped: %w", kv.ErrCommandTooLarge),
 		"-UNAVAILABLE the store is closed, nothing was done\r\n":                        kv.ErrClosed,
 		"-ERR internal error, the command may have been done\r\n":                       errors.New("a secret"),
 		"-CROSSSLOT Keys in request don't hash to the same slot\r\n":                    &kv.Error{Code: "CROSSSLOT", Message: "Keys in request don't hash to the same slot"},

@@ -42,6 +42,15 @@ func readDialog(t *testing.T) (lines []line) {
 // varies finds what differs from server to server: the number of the conn.
 var varies = regexp.MustCompile(`(\$2\r\nid\r\n):\d+`)
 
+// asRedis takes away from a reply what HELLO says beyond what Redis's does.
+func asRedis(reply string) string {
+	rest, ok := strings.CutSuffix(reply, "$11\r\nserver_name\r\n$5\r\nroomd\r\n")
+	if !ok {
+		return reply
+	}
+	return strings.NewReplacer("%8\r\n$6\r\nserver", "%7\r\n$6\r\nserver", "*16\r\n$6\r\nserver", "*14\r\n$6\r\nserver").Replace(rest)
+}
+
 // TestDialogIsRediss holds the dialog with a real Redis, in both versions of the
 // protocol, and compares byte for byte.
 func TestDialogIsRediss(t *testing.T) {
@@ -60,7 +69,7 @@ func TestDialogIsRediss(t *testing.T) {
 				ours.send(l.send)
 				for range l.replies {
 					want := varies.ReplaceAllString(real.reply(), "$1:n")
-					if got := varies.ReplaceAllString(ours.reply(), "$1:n"); got != want {
+					if got := varies.ReplaceAllString(asRedis(ours.reply()), "$1:n"); got != want {
 						t.Errorf("%s\ngot  %q\nwant %q", l.send, got, want)
 					}
 				}

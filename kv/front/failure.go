@@ -17,8 +17,9 @@ var failures = map[bus.Code]string{
 }
 
 const (
-	closedText   = "UNAVAILABLE the store is closed, nothing was done"
-	internalText = "ERR internal error, the command may have been done"
+	closedText      = "UNAVAILABLE the store is closed, nothing was done"
+	longCommandText = "ERR command is larger than the store takes"
+	internalText    = "ERR internal error, the command may have been done"
 )
 
 // appendFailure appends what a client is told of an error of the store's.
@@ -27,6 +28,8 @@ func appendFailure(b []byte, err error) []byte {
 	switch {
 	case errors.As(err, &redis):
 		return resp.AppendError(b, redis.Error())
+	case errors.Is(err, kv.ErrCommandTooLarge):
+		return resp.AppendError(b, longCommandText)
 	case errors.Is(err, kv.ErrTooLarge):
 		return resp.AppendError(b, failures[bus.TooLarge])
 	case errors.Is(err, kv.ErrClosed):

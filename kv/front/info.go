@@ -59,9 +59,9 @@ func asked(name string, sections [][]byte) bool {
 
 func (c *conn) infoServer() string {
 	up := time.Since(c.s.started)
-	return fmt.Sprintf("redis_version:%s\r\nredis_mode:standalone\r\nserver_name:roomd\r\nos:%s %s\r\narch_bits:64\r\n"+
+	return fmt.Sprintf("redis_version:%s\r\nredis_mode:standalone\r\nserver_name:%s\r\nos:%s %s\r\narch_bits:64\r\n"+
 		"process_id:%d\r\ntcp_port:%d\r\nserver_time_usec:%d\r\nuptime_in_seconds:%d\r\nuptime_in_days:%d\r\n",
-		version, runtime.GOOS, runtime.GOARCH, os.Getpid(), c.s.addr.Port, time.Now().UnixMicro(),
+		version, serverName, runtime.GOOS, runtime.GOARCH, os.Getpid(), c.s.addr.Port, time.Now().UnixMicro(),
 		int(up.Seconds()), int(up.Hours()/24))
 }
 

@@ -13,6 +13,10 @@ import (
 // version is of the Redis whose replies ours are. Clients go by it.
 const version = "7.0.15"
 
+// serverName is what we are, for people and tools that ask: HELLO and INFO say it
+// beside the Redis that we follow.
+const serverName = "roomd"
+
 const (
 	wrongPassText  = "WRONGPASS invalid username-password pair or user is disabled."
 	noPasswordText = "ERR AUTH <password> called without any password configured for the default user. " +
@@ -60,14 +64,15 @@ func (c *conn) hello(b []byte, argv [][]byte) []byte {
 	c.name = name
 	c.speak(resp3)
 
-	b = resp.AppendMap(b, 7)
+	b = resp.AppendMap(b, 8)
 	b = resp.AppendBulk(resp.AppendBulk(b, "server"), "redis")
 	b = resp.AppendBulk(resp.AppendBulk(b, "version"), version)
 	b = resp.AppendInt(resp.AppendBulk(b, "proto"), c.proto())
 	b = resp.AppendInt(resp.AppendBulk(b, "id"), int64(c.id))
 	b = resp.AppendBulk(resp.AppendBulk(b, "mode"), "standalone")
 	b = resp.AppendBulk(resp.AppendBulk(b, "role"), "master")
-	return resp.AppendArray(resp.AppendBulk(b, "modules"), 0)
+	b = resp.AppendArray(resp.AppendBulk(b, "modules"), 0)
+	return resp.AppendBulk(resp.AppendBulk(b, "server_name"), serverName)
 }
 
 // speak changes the version of the protocol.

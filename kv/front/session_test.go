@@ -36,7 +36,7 @@ func TestNothingIsDoneWithoutThePassword(t *testing.T) {
 	c.want("-ERR Protocol error: unauthenticated bulk length\r\n")
 	c = dial(t, addr)
 	c.send("HELLO 3 AUTH default secret SETNAME me", "CLIENT GETNAME", "GET a")
-	if got := c.reply(); !strings.HasPrefix(got, "%7\r\n") {
+	if got := c.reply(); !strings.HasPrefix(got, "%8\r\n$6\r\nserver\r\n$5\r\nredis\r\n") || !strings.HasSuffix(got, "$11\r\nserver_name\r\n$5\r\nroomd\r\n") {
 		t.Errorf("HELLO: %q", got)
 	}
 	c.want("$2\r\nme\r\n", "_\r\n")
@@ -73,7 +73,7 @@ func TestWhatLibrariesAskForIsThere(t *testing.T) {
 	}
 	c.send("SET a 1", "HSET h f v")
 	c.want("+OK\r\n", ":1\r\n")
-	has("INFO", "$", "# Server\r\nredis_version:7.", "loading:0", "role:master", "connected_clients:1\r\n", "db0:keys=2")
+	has("INFO", "$", "# Server\r\nredis_version:7.", "server_name:roomd\r\n", "loading:0", "role:master", "connected_clients:1\r\n", "db0:keys=2")
 	has("INFO replication", "# Replication\r\nrole:master")
 	has("CLIENT SETINFO LIB-NAME lib", "+OK")
 	has("CLIENT SETINFO lib-ver 1.0", "+OK")

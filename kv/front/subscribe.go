@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 
 	"roomd/kv"
 	"roomd/kv/resp"
@@ -104,15 +105,25 @@ func (c *conn) ends(b []byte, kind topics, names [][]byte) []byte {
 			c.confirm(b, kind.ended, nil, func() {})
 		}
 	}
-	for _, name := range names {
-		if sn := of[string(name)]; sn != nil {
-			sn.stop()
-			delete(of, string(name))
+	for names := range slices.Chunk(names, maxStopping) {
+		var stopping sync.WaitGroup
+		for _, name := range names {
+			if sn := of[string(name)]; sn != nil {
+				stopping.Go(sn.stop) // twice does no harm
+			}
 		}
-		c.confirm(b, kind.ended, name, func() {})
+		stopping.Wait()
+		for _, name := range names {
+			delete(of, string(name))
+			c.confirm(b, kind.ended, name, func() {})
+		}
 	}
 	return b
 }
+
+// maxStopping is how many subscriptions one command gives up at the same time:
+// each takes as long as the store needs not to count it any more.
+const maxStopping = 64
 
 // confirm tells the client that something began or ended; then runs before any
 // message can come after it.
