@@ -26,7 +26,7 @@ const version = 1
 type Op byte
 
 const (
-	OpJoin  Op = 1 + iota // Session User Ref Options Since Floor: take a seat, or come back to it
+	OpJoin  Op = 1 + iota // Session Try Ref User Options Since Floor: take a seat, or come back to it
 	OpLeave               // Member Ref: give the seat up
 	OpSend                // Member N Skipped Acked Event Data: the author's business
 	OpAway                // Member: the connection is gone, the seat stays
@@ -46,6 +46,7 @@ type Position struct {
 type Command struct {
 	Op      Op
 	Session uint64 // OpJoin: who asks
+	Try     uint64 // OpJoin: the edge's number of it, given back in the answer
 	Ref     uint64 // OpJoin, OpLeave: given back in the answer; 0: the edge asks by itself
 	User    string // OpJoin
 	Options []byte // OpJoin: msgpack, or empty
@@ -97,7 +98,7 @@ func (e *Commands) Next(c *Command) bool {
 	*c = Command{Op: Op(r.Byte())}
 	switch c.Op {
 	case OpJoin:
-		c.Session, c.Ref = r.Uint(), r.Uint()
+		c.Session, c.Try, c.Ref = r.Uint(), r.Uint(), r.Uint()
 		c.User, c.Options = r.String(), r.Bytes()
 		if c.Resume = r.Bool(); c.Resume {
 			c.Since = Position{Epoch: r.Uint(), Seq: r.Uint(), Count: r.Uint(), Ver: r.Uint()}
@@ -128,6 +129,7 @@ func (c *Command) Append(b []byte) []byte {
 	switch c.Op {
 	case OpJoin:
 		b = AppendUint(b, c.Session)
+		b = AppendUint(b, c.Try)
 		b = AppendUint(b, c.Ref)
 		b = AppendString(b, c.User)
 		b = AppendString(b, c.Options)

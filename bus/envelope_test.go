@@ -9,7 +9,7 @@ import (
 )
 
 var sampleCommands = map[string]Command{
-	"join":           {Op: OpJoin, Session: 1 << 63, Ref: 7, User: "Ann", Options: []byte{0x80}},
+	"join":           {Op: OpJoin, Session: 1 << 63, Try: 3, Ref: 7, User: "Ann", Options: []byte{0x80}},
 	"join again":     {Op: OpJoin, Session: 5, User: "Ann", Resume: true, Since: Position{3, 1 << 40, 2, 9}},
 	"leave":          {Op: OpLeave, Member: 4, Ref: 2},
 	"send":           {Op: OpSend, Member: 4, N: 12, Skipped: 2, Acked: 9, Event: []byte("say"), Data: []byte{0xa1, 'x'}},
@@ -44,9 +44,9 @@ var sampleItems = map[string]Item{
 	"presence": {Op: ItemPresence, Presence: Presence{Size: 3, Joined: []Seat{{9, "Bo", false}}, Left: []uint32{1, 2}, Away: []uint32{4}, Back: []uint32{5}}},
 	"patch":    {Op: ItemPatch, Data: []byte{0x81, 1, 2}},
 	"closed":   {Op: ItemClosed, Code: Internal, Text: "sorry"},
-	"joined": {Op: ItemJoined, To: 9, Session: 77, Ref: 1, Data: []byte{0x80}, Joined: Joined{
+	"joined": {Op: ItemJoined, To: 9, Session: 77, Try: 8, Ref: 1, Data: []byte{0x80}, Joined: Joined{
 		At: Position{1, 2, 3, 4}, N: 5, Seats: 6, Size: 7, Resumed: true, HasState: true, Members: []Seat{{9, "Bo", true}}}},
-	"refused":  {Op: ItemRefused, Session: 77, Ref: 1, Code: RoomFull, Text: "full"},
+	"refused":  {Op: ItemRefused, Session: 77, Try: 8, Ref: 1, Code: RoomFull, Text: "full"},
 	"reply":    {Op: ItemReply, To: 9, N: 3, Data: []byte{0xc0}},
 	"refusal":  {Op: ItemReply, To: 9, N: 3, Code: BadData, Text: "no"},
 	"private":  {Op: ItemPrivate, To: 9, Count: 2, Seq: 8, Event: []byte("hand"), Data: []byte{2}},

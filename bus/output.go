@@ -30,8 +30,8 @@ const (
 	ItemPresence                   // Presence: to all; seq + 1
 	ItemPatch                      // Data: to all; ver + 1
 	ItemClosed                     // Code Text: the room is gone, for all
-	ItemJoined                     // To Session Ref Joined: a seat is taken, or taken again
-	ItemRefused                    // Session Ref Code Text: no seat
+	ItemJoined                     // To Session Try Ref Joined: a seat is taken, or taken again
+	ItemRefused                    // Session Try Ref Code Text: no seat
 	ItemReply                      // To N Data, or Code Text: answer to a command
 	ItemPrivate                    // To Count Seq Event Data: a message to one member
 	ItemReplay                     // To Seq Event Data: a broadcast from before, to one member
@@ -47,6 +47,7 @@ type Item struct {
 	Op       ItemOp
 	To       uint32 // member; not set for what goes to all
 	Session  uint64
+	Try      uint64 // of the join it answers
 	Ref      uint64 // of the join or leave it answers; 0: none
 	N        uint64 // ItemReply: the command's number
 	Seq      uint64 // ItemReplay, ItemReplayed: its own; ItemPrivate: of the broadcast before it
@@ -135,10 +136,10 @@ func (o *Output) Next(it *Item) bool {
 	case ItemClosed:
 		it.Code, it.Text = r.String(), r.String()
 	case ItemJoined:
-		it.To, it.Session, it.Ref = r.Uint32(), r.Uint(), r.Uint()
+		it.To, it.Session, it.Try, it.Ref = r.Uint32(), r.Uint(), r.Uint(), r.Uint()
 		it.Joined, it.Data = r.joined(), r.Bytes()
 	case ItemRefused:
-		it.Session, it.Ref = r.Uint(), r.Uint()
+		it.Session, it.Try, it.Ref = r.Uint(), r.Uint(), r.Uint()
 		it.Code, it.Text = r.String(), r.String()
 	case ItemReply:
 		it.To, it.N = r.Uint32(), r.Uint()
@@ -178,11 +179,11 @@ func (it *Item) Append(b []byte) []byte {
 	case ItemClosed:
 		b = appendRefusal(b, it)
 	case ItemJoined:
-		b = AppendUint(appendSeatOf(b, it), it.Ref)
+		b = AppendUint(AppendUint(appendSeatOf(b, it), it.Try), it.Ref)
 		b = it.Joined.append(b)
 		b = AppendString(b, it.Data)
 	case ItemRefused:
-		b = AppendUint(AppendUint(b, it.Session), it.Ref)
+		b = AppendUint(AppendUint(AppendUint(b, it.Session), it.Try), it.Ref)
 		b = appendRefusal(b, it)
 	case ItemReply:
 		b = AppendUint(AppendUint(b, uint64(it.To)), it.N)

@@ -142,7 +142,12 @@ func (r *scriptedRoom) admit(c bus.Command, member uint32, change func(j *bus.Jo
 	if j.N != 0 && j.Applied == 0 {
 		j.Applied = j.N // unless the test says otherwise
 	}
-	return bus.Item{Op: bus.ItemJoined, To: member, Session: c.Session, Ref: c.Ref, Joined: j}
+	return bus.Item{Op: bus.ItemJoined, To: member, Session: c.Session, Try: c.Try, Ref: c.Ref, Joined: j}
+}
+
+// refuseJoin answers an OpJoin with a code.
+func refuseJoin(c bus.Command, code bus.Code, text string) bus.Item {
+	return bus.Item{Op: bus.ItemRefused, Session: c.Session, Try: c.Try, Ref: c.Ref, Code: code, Text: text}
 }
 
 func message(event string, data string) bus.Item {

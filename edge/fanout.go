@@ -116,9 +116,7 @@ func (lp *sessions) follow(r *room, o *bus.Output) {
 			// Who waits to be let in has asked the old owner, for all we know. The
 			// first that is heard of a room is no reason to ask again, unless it is
 			// an announcement: more often than not it is the answer.
-			for _, m := range r.entering {
-				m.entry.sent = false
-			}
+			r.askAgain()
 		}
 		r.opened = false
 		if r.epoch != 0 {

@@ -15,6 +15,7 @@ import (
 type entry struct {
 	m       *membership
 	at      int    // index in sessions.entries
+	try     uint64 // names the entry in OpJoin and its answers; another one for each, never 0
 	ref     uint64 // of the client's join; 0: the edge asks by itself
 	kind    string // only while a room is looked for
 	options []byte
@@ -28,6 +29,12 @@ type entry struct {
 	sent    bool
 	sentAt  uint32 // loop's milliseconds
 	until   uint32 // with ref: when to give up
+
+	// A return that the room has refused for now (returns.go).
+	refusals uint8  // how often
+	waits    bool   // until next, loop's milliseconds; then not sent
+	next     uint32 // and then the room is asked again
+	listed   bool   // in sessions.putOffs
 }
 
 const (
@@ -66,7 +73,8 @@ func (lp *sessions) join(s *session, f *frame) {
 }
 
 func (lp *sessions) beginEntry(m *membership) *entry {
-	e := &entry{m: m, at: len(lp.entries)}
+	lp.lastTry++
+	e := &entry{m: m, at: len(lp.entries), try: lp.lastTry}
 	m.entry = e
 	m.flags |= memberEntering
 	lp.entries = append(lp.entries, e)
@@ -130,7 +138,7 @@ func (lp *sessions) sendJoin(m *membership) {
 	e, s := m.entry, m.session()
 	e.sent, e.sentAt = true, lp.l.ms
 	lp.command(m.room, &bus.Command{
-		Op: bus.OpJoin, Session: s.id, Ref: e.ref, User: s.user,
+		Op: bus.OpJoin, Session: s.id, Try: e.try, Ref: e.ref, User: s.user,
 		Options: e.options, Since: e.since, Resume: e.resume, Floor: e.floor,
 	})
 }
@@ -200,12 +208,15 @@ func (lp *sessions) reenterAll(r *room) bool {
 	return found
 }
 
-// joined takes ItemJoined.
+// joined takes ItemJoined. What answers an entry before the one at hand says
+// nothing to it: its replays begin elsewhere. An entry's join is sent again where
+// its answer may be lost, and any of its answers will do; when all are answered,
+// the replays that come with the second are not to be heard twice.
 func (lp *sessions) joined(r *room, it *bus.Item) {
 	lp.alive(r)
 	r.owner, r.opened = r.epoch, false
 	m := r.entering[it.Session]
-	if m == nil || !m.entry.answeredBy(it) {
+	if m == nil || m.entry.try != it.Try {
 		there := r.find(it.To)
 		if there != nil {
 			there.flags |= memberDeaf
@@ -245,15 +256,6 @@ func (lp *sessions) joined(r *room, it *bus.Item) {
 // sameState reports whether two positions are at one state: a version names a
 // state of one owner, the next owner may call another one by the same number.
 func sameState(a, b bus.Position) bool { return a.Epoch == b.Epoch && a.Ver == b.Ver }
-
-// answeredBy reports whether an ItemJoined for the session answers this entry and
-// not one before: a join is sent again where its answer may be lost, and when
-// both are answered, the replays that come with the second are not to be heard
-// twice.
-func (e *entry) answeredBy(it *bus.Item) bool {
-	at := it.Joined.At
-	return e.ref == it.Ref && (!it.Joined.Recovered || at.Seq == e.since.Seq && at.Count == e.since.Count)
-}
 
 // reseat gives m the number that the room gave it. Who has it here already is
 // another conn of the same session, or a member from before the room began anew
@@ -296,7 +298,7 @@ func (lp *sessions) back(sp *special, m *membership, asked *entry, it *bus.Item)
 // refused takes ItemRefused.
 func (lp *sessions) refused(r *room, it *bus.Item) {
 	m := r.entering[it.Session]
-	if m == nil || m.entry.ref != it.Ref {
+	if m == nil || m.entry.try != it.Try {
 		return
 	}
 	e := m.entry
@@ -309,9 +311,12 @@ func (lp *sessions) refused(r *room, it *bus.Item) {
 		lp.tidy(r)
 		lp.lookForRoom(m)
 		return
-	case it.Code == bus.Closed || it.Code == bus.Unavailable:
+	case it.Code == bus.Closed:
 		e.sent = false // it is on its way out: open it again
 		lp.lost(r)
+		return
+	case e.refusedReturn(it.Code):
+		lp.putOff(m)
 		return
 	}
 	lp.turnAway(m, it.Code, it.Text)

@@ -36,6 +36,7 @@ type counters struct {
 	resets       uint64 // members told that their room has lost something
 	resent       uint64 // commands
 	unsent       uint64 // envelopes that could not be published
+	putOff       uint64 // returns of members that a room refused for now
 
 	refused [len(codes) + 1]uint64 // by index of codes; the last is for all others
 	closed  [len(closeCodes) + 1]uint64
@@ -113,10 +114,10 @@ func (c *counters) add(o *counters) {
 }
 
 // totals are the plain counters, in the order of sessionTotals.
-func (c *counters) totals() [17]*uint64 {
+func (c *counters) totals() [18]*uint64 {
 	return [...]*uint64{
 		&c.welcomes, &c.resumes, &c.joins, &c.commands, &c.framesIn, &c.deliveries, &c.envelopes, &c.envelopesOut,
-		&c.malformed, &c.stale, &c.gaps, &c.noResponders, &c.opens, &c.pauses, &c.resets, &c.resent, &c.unsent,
+		&c.malformed, &c.stale, &c.gaps, &c.noResponders, &c.opens, &c.pauses, &c.resets, &c.resent, &c.unsent, &c.putOff,
 	}
 }
 
@@ -177,6 +178,7 @@ var sessionTotals = [...]*prometheus.Desc{
 	desc("resets_total", "Members told that their room went back or began anew."),
 	desc("commands_resent_total", "Commands sent to a room again."),
 	desc("envelopes_unsent_total", "Envelopes that could not be published."),
+	desc("returns_put_off_total", "Members brought back in whose room refused them for now; it is asked again."),
 }
 
 var (

@@ -44,15 +44,9 @@ func (lp *sessions) lost(r *room) {
 	}
 	lp.reenterAll(r)
 	for _, m := range r.members {
-		if m.flags&memberPaused == 0 {
-			m.flags |= memberPaused
-			lp.counts.pauses++
-			lp.sendTo(m, appendNotice(lp.wire[:0], r.no, "paused"))
-		}
+		lp.pause(m)
 	}
-	for _, m := range r.entering {
-		m.entry.sent = false
-	}
+	r.askAgain()
 	if r.retries > 0 {
 		lp.openLater(r)
 		return
@@ -82,7 +76,7 @@ func (lp *sessions) open(r *room) {
 // enterAll asks for everyone who waits and has not been asked for.
 func (lp *sessions) enterAll(r *room) {
 	for _, m := range r.entering {
-		if !m.entry.sent {
+		if !m.entry.sent && !m.entry.waits {
 			lp.sendJoin(m)
 		}
 	}

@@ -70,7 +70,7 @@ func TestJoinIsRefusedWithTheRightCode(t *testing.T) {
 	c.send(`[2,5,"chat","full"]`)
 	r := sc.next()
 	join := r.command(bus.OpJoin)
-	r.say(bus.Item{Op: bus.ItemRefused, Session: join.Session, Ref: join.Ref, Code: bus.RoomFull, Text: "no seat"})
+	r.say(refuseJoin(join, bus.RoomFull, "no seat"))
 	c.want(`[2,5,null,["room_full","no seat"]]`)
 
 	c.send(`[2,6,"chat","a"]`)
@@ -99,7 +99,7 @@ func TestAnyRoomTriesAnotherWhenTheFirstIsFull(t *testing.T) {
 	c.send(`[2,1,"chat",""]`)
 	r := sc.next()
 	join := r.command(bus.OpJoin)
-	r.say(bus.Item{Op: bus.ItemRefused, Session: join.Session, Ref: join.Ref, Code: bus.RoomFull})
+	r.say(refuseJoin(join, bus.RoomFull, ""))
 	r = sc.next()
 	r.say(r.admit(r.command(bus.OpJoin), 1, nil))
 	if j := c.joined(1); j.ID != "any2" {

@@ -56,7 +56,7 @@ func (lp *sessions) seated(key string, protocol uint8, member uint32) *conn {
 	lp.beginEntry(m)
 	lp.enter(m, key)
 	r := lp.roomFor(key)
-	lp.joined(r, &bus.Item{Op: bus.ItemJoined, To: member, Session: s.id})
+	lp.joined(r, &bus.Item{Op: bus.ItemJoined, To: member, Session: s.id, Try: m.entry.try})
 	lp.deliver(r)
 	lp.empty()
 	return c

@@ -33,6 +33,9 @@ type sessions struct {
 	flights  []*flight              // commands without a reply, one entry a member that has some
 	landed   []*flight              // free
 	entries  []*entry               // members on their way in
+	lastTry  uint64                 // of the last entry
+	putOffs  []*entry               // returns that rooms refused for now; some may wait no more
+	putOffAt uint32                 // loop's milliseconds when they are looked at
 	stale    map[*membership]uint32 // members that missed a patch, and when the state was asked for
 	leaving  map[*membership]leave  // members that asked to leave
 	retries  []*room                // rooms to be opened again later; some may have no need any more
@@ -166,6 +169,7 @@ func (lp *sessions) envelopes(in []*busMsg) {
 func (lp *sessions) turn(now time.Time) {
 	lp.retry()
 	lp.rejoin()
+	lp.askPutOffs()
 	for len(lp.dirty)+len(lp.early) > 0 { // each may lead to more of the other
 		early := lp.early
 		lp.early = nil

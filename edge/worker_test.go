@@ -63,15 +63,22 @@ func parrotKind(name string, change func(k *rooms.Kind)) rooms.Kind {
 // startWorker runs a worker of parrots until the test ends.
 func startWorker(t testing.TB, conn *bus.Conn, store *kv.Records, name string) (stop func()) {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
+	_, stop = runWorker(t, conn, store, name, rooms.Config{})
+	return stop
+}
+
+// runWorker is startWorker with a configuration and more kinds.
+func runWorker(t testing.TB, conn *bus.Conn, store *kv.Records, name string, cfg rooms.Config, more ...rooms.Kind) (w *rooms.Worker, stop func()) {
+	t.Helper()
+	cfg.Log = slog.New(slog.DiscardHandler)
 	own, err := conn.Dial(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := rooms.NewWorker(own, store, kv.OpenLogs(own, kv.Storage{Memory: true}), rooms.Config{Log: log},
+	w, err = rooms.NewWorker(own, store, kv.OpenLogs(own, kv.Storage{Memory: true}), cfg, append(more,
 		parrotKind("echo", nil),
 		parrotKind("synced", func(k *rooms.Kind) { k.Sync = time.Millisecond }),
-		parrotKind("one", func(k *rooms.Kind) { k.Seats = 1 }))
+		parrotKind("one", func(k *rooms.Kind) { k.Seats = 1 }))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,11 +95,11 @@ func startWorker(t testing.TB, conn *bus.Conn, store *kv.Records, name string) (
 	defer cancelWait()
 	for own.Flush(ctx) == nil { // it serves when it answers
 		if _, err := conn.Request(ctx, conn.Subjects().Worker(name, "list"), bus.AppendString(nil, "")); err == nil {
-			return stop
+			return w, stop
 		}
 	}
 	t.Fatal("the worker is not ready")
-	return stop
+	return w, stop
 }
 
 func openStore(t testing.TB, conn *bus.Conn) *kv.Records {

@@ -173,7 +173,7 @@ func (r *Room) repeat(m *Member, c *bus.Command) {
 // refuse answers any command with a code.
 func (r *Room) refuse(from int32, c *bus.Command, code bus.Code) {
 	it := &r.turn.item
-	it.To, it.Session, it.Ref, it.N = c.Member, c.Session, c.Ref, c.N
+	it.To, it.Session, it.Try, it.Ref, it.N = c.Member, c.Session, c.Try, c.Ref, c.N
 	it.Code, it.Text, it.Data = code, "", nil
 	switch {
 	case c.Op == bus.OpSend && c.N != 0:

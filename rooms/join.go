@@ -116,6 +116,7 @@ func (r *Room) welcome(m *Member, c *bus.Command, j *bus.Joined) {
 		j.Members = r.seats()
 	}
 	it.Op, it.To, it.Session, it.Ref, it.Data = bus.ItemJoined, m.id, m.session, c.Ref, nil
+	it.Try = c.Try
 	sameState := j.Recovered && c.Since.Epoch == r.epoch && c.Since.Ver == j.At.Ver
 	if r.kind.Sync > 0 && !sameState {
 		j.HasState, it.Data = true, r.canon
@@ -126,6 +127,7 @@ func (r *Room) welcome(m *Member, c *bus.Command, j *bus.Joined) {
 func (r *Room) refuseJoin(from int32, c *bus.Command, e *bus.Error) {
 	it := &r.turn.item
 	it.Op, it.Session, it.Ref, it.Code, it.Text = bus.ItemRefused, c.Session, c.Ref, e.Code, e.Message
+	it.Try = c.Try
 	r.turn.one(from)
 	r.worker.metrics.refuse(e.Code)
 }
