@@ -67,7 +67,7 @@ type outgoing struct {
 func NewShard(epoch uint64, subjects bus.Subjects) *Shard {
 	s := &Shard{epoch: epoch, subjects: subjects, turn: 1, sessions: make(map[uint64]*session)}
 	s.listeners = listeners{shard: s, channels: make(map[string]int), patterns: make(map[string]int)}
-	s.engine = engine.New(epoch<<40, &s.listeners)
+	s.engine = engine.New(epoch<<41>>1, &s.listeners) // 63 bits: epochs that follow one another have different ones
 	return s
 }
 
