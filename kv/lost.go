@@ -168,13 +168,6 @@ func (s *Records) Generation() uint64 {
 	return s.watch.generation
 }
 
-// Age returns how long ago the bucket was made.
-func (s *Records) Age() time.Duration {
-	s.watch.mu.Lock()
-	defer s.watch.mu.Unlock()
-	return time.Since(s.watch.created)
-}
-
 // look asks JetStream's leader for the bucket.
 func (s *Records) look(ctx context.Context) error {
 	try, cancel := context.WithTimeout(ctx, openTimeout)

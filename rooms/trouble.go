@@ -94,10 +94,6 @@ func (w *Worker) reopenOrphans(ctx context.Context) {
 	w.openAll(ctx, keys)
 }
 
-// youngFor is how long after the records were made it may be that edges have
-// members of rooms that were in the records before.
-const youngFor = 10 * time.Minute
-
 // known reports whether edges may have heard of a room of which there is no
-// record: it was lost.
-func (w *Worker) known() bool { return w.store.Generation() > 1 || w.store.Age() < youngFor }
+// record: it was lost while its worker lived, so that nothing else tells them.
+func (w *Worker) known() bool { return w.store.Generation() > 1 }

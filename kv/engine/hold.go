@@ -60,10 +60,7 @@ func hold(c *call) {
 	case en == nil:
 		en = c.e.add(c.argv[1], kindLock, nil)
 		pg := &c.e.pages[en.page]
-		if pg.epoch == 0 {
-			pg.epoch = uint64(max(c.e.now, 0)) // above those of a store that was lost
-		}
-		pg.epoch++
+		pg.epoch = max(pg.epoch+1, c.e.firstHold)
 		en.obj = &lock{token: append([]byte{}, c.argv[2]...), epoch: pg.epoch}
 	case !c.holds(en):
 		c.block()
