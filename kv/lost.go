@@ -46,11 +46,8 @@ func (l *WhenLost) String() string { return string(*l) }
 const (
 	defaultLostFor = 10 * time.Second
 	lookStoreEvery = 2 * time.Second // or five times in Storage.LostFor
-	probeEvery     = 5 * time.Second // a small write
 	probeTimeout   = 4 * time.Second
-	troubleAfter   = 5 * time.Second // of one that is electing: most take less
-
-	probeKey = "probe" // no dot, so never the key of a room
+	probeKey       = "probe" // no dot, so never the key of a room
 )
 
 // A watch is what is known of the bucket.
@@ -90,8 +87,9 @@ func (t *trouble) note(err error) {
 	}
 }
 
-func (t *trouble) text(what string) string {
-	if t.since.IsZero() || time.Since(t.since) < troubleAfter {
+// text says it once it has lasted for a while.
+func (t *trouble) text(what string, after time.Duration) string {
+	if t.since.IsZero() || time.Since(t.since) < after {
 		return ""
 	}
 	return fmt.Sprintf("%s for %d s: %v", what, int(time.Since(t.since).Seconds()), t.err)
@@ -114,11 +112,15 @@ func (s *Records) Trouble() string {
 		return fmt.Sprintf("records are lost: NATS says for %d s that there is no stream %s; %s",
 			int(time.Since(w.gone).Seconds()), s.name, then)
 	}
-	if text := w.away.text("records cannot be reached"); text != "" {
+	if text := w.away.text("records cannot be reached", w.cfg.patience()); text != "" {
 		return text
 	}
-	return w.refused.text("records cannot be written")
+	return w.refused.text("records cannot be written", w.cfg.patience())
 }
+
+// patience is how long records may be away or refuse writes before that is said,
+// as most elections take less, and how often a small write tries them.
+func (c Storage) patience() time.Duration { return c.LostFor / 2 }
 
 // waiting reports whether a lost bucket is waited for; w.mu is held.
 func (w *watch) waiting() bool {
@@ -235,7 +237,7 @@ func (s *Records) lookForRecords(ctx context.Context) {
 func (s *Records) probe(ctx context.Context) {
 	w := &s.watch
 	w.mu.Lock()
-	due := time.Since(w.probed) >= probeEvery || !w.refused.since.IsZero()
+	due := time.Since(w.probed) >= w.cfg.patience() || !w.refused.since.IsZero()
 	w.mu.Unlock()
 	if !due {
 		return

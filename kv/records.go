@@ -33,7 +33,7 @@ type Storage struct {
 	Replicas int    // copies in a NATS cluster; zero means 1
 
 	Lost    WhenLost      // what to do when NATS comes back without the records
-	LostFor time.Duration // how long it must say so first; zero means 10 s
+	LostFor time.Duration // how long it must say so first, and twice as long as it takes Records.Trouble to speak; zero means 10 s
 	Log     *slog.Logger  // nil means slog.Default()
 }
 
@@ -41,7 +41,8 @@ type Storage struct {
 // called from any goroutine. Keys are "kind.id"; nothing here looks into values.
 //
 // The bucket is an ordinary one, to be looked at with NATS's own tools, except
-// that a retired record is a deletion marker with a value.
+// that a retired record is a deletion marker with a value. Beside the records it
+// has keys without a dot: secrets, and "probe", which Watch writes.
 type Records struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
