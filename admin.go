@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,13 +23,16 @@ import (
 // from the clients' port and listens on loopback unless told otherwise.
 type admin struct {
 	registry *prometheus.Registry
-	conn     *bus.Conn
 	draining atomic.Bool // an orderly end has begun; readyz says 503 from then on
 	up       atomic.Bool // node.ready was true
+
+	mu       sync.Mutex // guards troubles
+	troubles []func() string
 }
 
 func newAdmin(conn *bus.Conn) *admin {
-	a := &admin{registry: prometheus.NewRegistry(), conn: conn}
+	a := &admin{registry: prometheus.NewRegistry()}
+	a.report(disconnected("node", conn))
 	a.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -63,8 +68,8 @@ func (a *admin) handler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if why := a.notReady(); why != "" {
-			http.Error(w, why, http.StatusServiceUnavailable)
+		if why := a.reasons(); len(why) > 0 {
+			http.Error(w, strings.Join(why, "\n"), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")
@@ -77,16 +82,42 @@ func (a *admin) handler() http.Handler {
 	return mux
 }
 
-func (a *admin) notReady() string {
-	switch {
-	case a.draining.Load():
-		return "draining"
-	case !a.up.Load():
-		return "starting"
-	case !a.conn.Connected():
-		return "no connection to NATS"
+// report has /readyz ask f what is wrong with a part of the node; f returns an
+// empty text while nothing is, and must not block.
+func (a *admin) report(f func() string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.troubles = append(a.troubles, f)
+}
+
+// reasons returns why the node is not ready, each in a text of its own; none if
+// it is.
+func (a *admin) reasons() (reasons []string) {
+	if a.draining.Load() {
+		reasons = append(reasons, "draining")
 	}
-	return ""
+	if !a.up.Load() {
+		reasons = append(reasons, "starting")
+	}
+	a.mu.Lock()
+	troubles := a.troubles
+	a.mu.Unlock()
+	for _, f := range troubles {
+		if why := f(); why != "" {
+			reasons = append(reasons, why)
+		}
+	}
+	return reasons
+}
+
+// disconnected returns what a connection has to report.
+func disconnected(what string, conn *bus.Conn) func() string {
+	return func() string {
+		if conn.Connected() {
+			return ""
+		}
+		return what + " has no connection to NATS"
+	}
 }
 
 func boolFloat(v bool) float64 {

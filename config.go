@@ -70,6 +70,7 @@ type config struct {
 	kvMaxValue    int
 
 	lostAfter  time.Duration
+	lostStore  kv.WhenLost
 	drain      time.Duration
 	drainDelay time.Duration
 	logLevel   slog.Level
@@ -108,6 +109,7 @@ func (c *config) flags(out io.Writer) *flag.FlagSet {
 	f.StringVar(&c.natsRoutes, "nats-routes", "", "`URLs` of the cluster's other servers, with commas between")
 	f.BoolVar(&c.syncAlways, "sync-always", false, "have the NATS inside fsync every write: survives power cuts")
 	f.IntVar(&c.replicas, "replicas", 1, "copies of rooms' records and logs that a NATS cluster keeps")
+	f.Var(&c.lostStore, "lost-store", "`what` to do when NATS comes back without the records: make an empty store, or wait for the old one (default: wait if rooms were kept in files there, else make)")
 	f.StringVar(&c.prefix, "prefix", "r", "first `token` of every NATS subject")
 	f.StringVar(&c.origins, "origins", "", "`origins` whose pages may connect, with commas between; * for all (default: the page's own host)")
 	f.BoolVar(&c.trustProxy, "trust-proxy", false, "take client addresses from X-Forwarded-For")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -167,7 +168,7 @@ func (n *node) control(drain func()) *control {
 
 // state describes this process to operators.
 func (n *node) state() processState {
-	p := processState{inside: n.cfg.nats == "", state: n.admin.notReady()}
+	p := processState{inside: n.cfg.nats == "", state: strings.Join(n.admin.reasons(), "; ")}
 	if p.state == "" {
 		p.state = "ready"
 	}

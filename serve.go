@@ -55,9 +55,10 @@ func serve(end ending, cfg config, opts Options, kinds []rooms.Kind) (err error)
 	}
 	defer n.conn.Close()
 	n.admin = newAdmin(n.conn)
-	if n.records, err = openRecords(ctx, n.conn, cfg); err != nil {
+	if n.records, err = openRecords(ctx, n.conn, cfg, n.log); err != nil {
 		return err
 	}
+	n.admin.report(n.records.Trouble)
 	if cfg.role != roleEdge {
 		closeConns, err := n.openWorkerConns(ctx)
 		if err != nil {
@@ -86,6 +87,10 @@ func (n *node) openWorkerConns(ctx context.Context) (closeConns func(), err erro
 		n.workerConn.Close()
 		return nil, err
 	}
+	if n.workerConn != n.conn {
+		n.admin.report(disconnected("worker", n.workerConn))
+	}
+	n.admin.report(disconnected("log", logConn))
 	n.logs = kv.OpenLogs(logConn, storeConfig(logConn, n.cfg))
 	return func() {
 		logConn.Close()
@@ -97,13 +102,18 @@ func (n *node) openWorkerConns(ctx context.Context) (closeConns func(), err erro
 // up to 9 s.
 const storeTimeout = 20 * time.Second
 
-func openRecords(ctx context.Context, conn *bus.Conn, cfg config) (*kv.Records, error) {
+func openRecords(ctx context.Context, conn *bus.Conn, cfg config, log *slog.Logger) (*kv.Records, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if err := conn.AwaitJetStream(ctx); err != nil {
 		return nil, err
 	}
-	return kv.OpenRecords(ctx, conn, storeConfig(conn, cfg))
+	storage := storeConfig(conn, cfg)
+	storage.Log = log
+	if cfg.role == roleEdge {
+		storage.Lost = kv.LostLeave
+	}
+	return kv.OpenRecords(ctx, conn, storage)
 }
 
 // storeConfig says where records and logs are kept.
@@ -112,7 +122,7 @@ func storeConfig(conn *bus.Conn, cfg config) kv.Storage {
 	if cfg.prefix != "r" { // several systems may share one NATS
 		bucket += "_" + cfg.prefix
 	}
-	return kv.Storage{Bucket: bucket, Memory: conn.InMemory(), Replicas: cfg.replicas}
+	return kv.Storage{Bucket: bucket, Memory: conn.InMemory(), Replicas: cfg.replicas, Lost: cfg.lostStore}
 }
 
 func (n *node) build(ctx context.Context, opts Options) (err error) {
@@ -123,6 +133,7 @@ func (n *node) build(ctx context.Context, opts Options) (err error) {
 			return err
 		}
 		n.admin.registry.MustRegister(n.worker.Collectors()...)
+		n.admin.report(n.worker.Trouble)
 	}
 	if n.cfg.redis != "" {
 		if n.redis, err = n.newRedisPort(ctx); err != nil {
@@ -172,6 +183,10 @@ func (n *node) run(ctx context.Context, adminLn net.Listener, started time.Time)
 	if adminLn != nil {
 		endAdmin, _ = part(lasting, func(ctx context.Context) error { return n.admin.serve(ctx, adminLn) })
 	}
+	endWatch, _ := part(lasting, func(ctx context.Context) error {
+		n.records.Watch(ctx)
+		return nil
+	})
 	endWorker, workerDone := func() {}, closedChan()
 	if n.worker != nil {
 		endWorker, workerDone = part(lasting, n.worker.Run)
@@ -206,6 +221,7 @@ func (n *node) run(ctx context.Context, adminLn net.Listener, started time.Time)
 	<-redisDone
 	endWorker()
 	<-workerDone
+	endWatch()
 	endAdmin()
 	ended.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {

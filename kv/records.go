@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -30,19 +31,25 @@ type Storage struct {
 	Bucket   string // name of the JetStream KV bucket; empty means "roomd_rooms"
 	Memory   bool   // keep it in memory: gone when NATS restarts
 	Replicas int    // copies in a NATS cluster; zero means 1
+
+	Lost    WhenLost      // what to do when NATS comes back without the records
+	LostFor time.Duration // how long it must say so first, and twice as long as it takes Records.Trouble to speak; zero means 10 s
+	Log     *slog.Logger  // nil means slog.Default()
 }
 
 // Records is a JetStream KV bucket with one key per record. Its methods may be
 // called from any goroutine. Keys are "kind.id"; nothing here looks into values.
 //
 // The bucket is an ordinary one, to be looked at with NATS's own tools, except
-// that a retired record is a deletion marker with a value.
+// that a retired record is a deletion marker with a value. Beside the records it
+// has keys without a dot: secrets, and "probe", which Watch writes.
 type Records struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
 	bucket jetstream.KeyValue
 	name   string // of the stream
 	prefix string // of the subjects: "$KV.<bucket>."
+	watch  watch
 
 	mu       sync.Mutex      // guards what follows
 	inPieces map[string]bool // keys whose value is or was in pieces, as far as this process knows
@@ -61,6 +68,12 @@ type Entry struct {
 func OpenRecords(ctx context.Context, conn *bus.Conn, cfg Storage) (*Records, error) {
 	if cfg.Bucket == "" {
 		cfg.Bucket = defaultBucket
+	}
+	if cfg.LostFor == 0 {
+		cfg.LostFor = defaultLostFor
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
 	}
 	js := conn.JetStream()
 	var bucket jetstream.KeyValue
@@ -83,8 +96,11 @@ func OpenRecords(ctx context.Context, conn *bus.Conn, cfg Storage) (*Records, er
 	if err != nil {
 		return nil, fmt.Errorf("open records %q: %w", cfg.Bucket, err)
 	}
-	return &Records{js: js, stream: stream, bucket: bucket,
-		name: "KV_" + cfg.Bucket, prefix: "$KV." + cfg.Bucket + ".", inPieces: make(map[string]bool)}, nil
+	s := &Records{js: js, stream: stream, bucket: bucket,
+		name: "KV_" + cfg.Bucket, prefix: "$KV." + cfg.Bucket + ".", inPieces: make(map[string]bool)}
+	s.watch.cfg, s.watch.log = cfg, cfg.Log
+	s.there(ctx, stream.CachedInfo())
+	return s, nil
 }
 
 // streamConfig is what makes a stream a KV bucket, except that AllowDirect is
@@ -189,6 +205,14 @@ const (
 
 // write is one compare-and-set, of a value of any size.
 func (s *Records) write(ctx context.Context, key string, value []byte, owner string, revision uint64, retire bool) (uint64, error) {
+	written, err := s.writeAny(ctx, key, value, owner, revision, retire)
+	if err == nil && strings.Contains(key, ".") && !s.watch.seen.Load() {
+		s.watch.seen.Store(true)
+	}
+	return written, err
+}
+
+func (s *Records) writeAny(ctx context.Context, key string, value []byte, owner string, revision uint64, retire bool) (uint64, error) {
 	if len(value) > maxValue(key) {
 		return 0, fmt.Errorf("write %q: %d bytes: %w", key, len(value), ErrTooLarge)
 	}
@@ -324,11 +348,12 @@ func (s *Records) Secret(ctx context.Context, name string) ([]byte, error) {
 	if !bus.ValidNode(name) {
 		return nil, fmt.Errorf("secret %q: not a valid name", name)
 	}
-	key := "secret/" + name // no dot, so never the key of a room
+	key := secretKey(name)
 	fresh := make([]byte, secretBytes)
 	rand.Read(fresh) // never fails since Go 1.24
 	_, err := s.Create(ctx, key, fresh, "")
 	if err == nil {
+		s.remember(name, fresh)
 		return fresh, nil
 	}
 	if !errors.Is(err, ErrExists) {
@@ -341,5 +366,6 @@ func (s *Records) Secret(ctx context.Context, name string) ([]byte, error) {
 	if len(entry.Value) != secretBytes {
 		return nil, fmt.Errorf("secret %q: stored value is damaged", name)
 	}
+	s.remember(name, entry.Value)
 	return entry.Value, nil
 }

@@ -67,7 +67,11 @@ type outgoing struct {
 func NewShard(epoch uint64, subjects bus.Subjects) *Shard {
 	s := &Shard{epoch: epoch, subjects: subjects, turn: 1, sessions: make(map[uint64]*session)}
 	s.listeners = listeners{shard: s, channels: make(map[string]int), patterns: make(map[string]int)}
-	s.engine = engine.New(epoch<<40, &s.listeners)
+	// A shard that begins with a late epoch, since the one before was lost, has
+	// later holds too: on a page they would have to be more than 1,000 a second to
+	// get ahead of that.
+	s.engine = engine.New(epoch<<41>>1, &s.listeners) // 63 bits: different ones for millions of owners
+	s.engine.HoldsFrom(epoch)
 	return s
 }
 

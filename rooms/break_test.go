@@ -142,7 +142,7 @@ func TestEntryUnderWayWhenTheLastRecordFailsIsKeptInTheLog(t *testing.T) { // R5
 	w.own.Store(nil) // or the room would be brought back
 	defer w.own.Store(own)
 	inRoom(w, key, func(r *Room) {
-		r.own = &ownership{slow.Name(), slow}
+		r.own = &ownership{slow.Name(), slow, 0}
 		r.trail.tail.Store(0)
 		r.handler.(*counter).state.Count++
 		r.ran()

@@ -17,6 +17,7 @@ type claim struct {
 	elsewhere bool // another worker has it
 	own       *ownership
 	epoch     uint64
+	heir      bool   // it has had an owner before, or may have had
 	ver       uint64 // of the state, to begin with
 	revision  uint64
 	snapshot  []byte
@@ -49,15 +50,15 @@ func (w *Worker) tryClaim(ctx context.Context, kind *Kind, key string) (claim, e
 	if own == nil {
 		return claim{}, bus.Errorf(bus.Unavailable, "worker was replaced and begins anew")
 	}
-	mine := record{epoch: 1, owner: own.run}
+	mine := record{epoch: kv.FirstEpoch(time.Now()), owner: own.run}
 	entry, err := w.store.Get(ctx, key)
 	if errors.Is(err, kv.ErrNotFound) {
 		var shard *loadedShard
 		if kind.Name == kv.ShardKind {
-			shard, mine.snapshot = w.newShard(), w.shardHead()
+			shard, mine.snapshot = w.newShard(mine.epoch), w.shardHead()
 		}
 		revision, err := w.store.Create(ctx, key, mine.append(nil), own.run)
-		return claim{own: own, epoch: 1, revision: revision, shard: shard}, err
+		return claim{own: own, epoch: mine.epoch, heir: w.known(), revision: revision, shard: shard}, err
 	}
 	if err != nil {
 		return claim{}, err
@@ -101,7 +102,7 @@ func (w *Worker) tryClaim(ctx context.Context, kind *Kind, key string) (claim, e
 		}
 	}
 	return claim{
-		own: own, epoch: mine.epoch, ver: mine.ver, revision: revision, snapshot: mine.snapshot,
+		own: own, epoch: mine.epoch, heir: true, ver: mine.ver, revision: revision, snapshot: mine.snapshot,
 		whole: rec.owner == "" || kind.Durability == Commit && !lost, shard: shard,
 	}, err
 }

@@ -117,12 +117,14 @@ func (w *Worker) append(r *Room) {
 	}
 	w.metrics.commits.Inc()
 	w.metrics.commitBytes.Add(float64(len(entry)))
+	w.unacked.add()
 	log.Append(entry, l.done)
 }
 
 // acked is called by the log when the room's entry is in it, or never will be.
 // The room takes its next turn then, and committed is the first thing in it.
 func (r *Room) acked(pos uint64, err error) {
+	r.worker.unacked.done()
 	l := r.trail
 	l.err = err
 	if err == nil {

@@ -50,7 +50,7 @@ func (r *Room) stopGo() {
 // in.
 func (r *Room) arrived() {
 	r.departing = false
-	if r.epoch > 1 && r.phase < closed {
+	if r.heir && r.phase < closed {
 		w, t := r.worker, r.turn
 		t.scratch = bus.AppendOutput(t.scratch[:0], r.key, r.epoch, t.seq, t.ver)
 		r.publish(w.everyone, t.scratch)

@@ -54,6 +54,14 @@
 // workers that are left, each its share, as soon as they notice: timers go on,
 // and members on an edge that noticed nothing are brought back in.
 //
+// # When the records are lost
+//
+// NATS may come back empty. Then the workers have nothing that holds: the log is
+// gone with the records, so each gives its rooms up, waits until there are records
+// again (package kv), goes on under a new run and opens those anew that somebody
+// needs. They have lost everything, and members hear reset. So it is with the
+// shared data.
+//
 // # Members
 //
 // A seat belongs to a session, not to a connection. When the connection goes,
@@ -79,7 +87,9 @@
 //     may say something before their worker has noticed; that bears an old epoch,
 //     so an edge that has heard the next owner drops it.
 //   - R2, epochs grow: by one with each owner, never reused, also across a
-//     room's closing. Every envelope bears one.
+//     room's closing. Every envelope bears one. The first epoch of a room is the
+//     time, in milliseconds since 1970, so that it is later than all before also
+//     where the records are lost.
 //   - R3, one at a time: callbacks of a room never overlap, nor nest: a Kick or
 //     a Close takes effect when the callback has returned.
 //   - R4, order: commands of a member run in the order of their numbers; all

@@ -23,6 +23,7 @@ type testEdge struct {
 // An edgeRoom is what a loop knows of a room.
 type edgeRoom struct {
 	epoch, seq, ver uint64
+	first           uint64 // epoch that was heard
 	members         map[uint32]bool
 }
 
@@ -118,6 +119,9 @@ func (e *testEdge) read(limit <-chan time.Time) bool {
 		e.t.Errorf("output of %s goes on at seq %d ver %d, after seq %d ver %d", out.Key, out.Seq, out.Ver, r.seq, r.ver)
 	}
 	r.epoch, r.seq, r.ver = out.Epoch, out.Seq, out.Ver
+	if r.first == 0 {
+		r.first = r.epoch
+	}
 	for it := (bus.Item{}); out.Next(&it); {
 		switch it.Op {
 		case bus.ItemMessage:

@@ -30,8 +30,8 @@ type loadedShard struct {
 	revisions [kv.Pages]uint64
 }
 
-func (w *Worker) newShard() *loadedShard {
-	return &loadedShard{shard: kv.NewShard(1, w.conn.Subjects())}
+func (w *Worker) newShard(epoch uint64) *loadedShard {
+	return &loadedShard{shard: kv.NewShard(epoch, w.conn.Subjects())}
 }
 
 // shardHead is what a shard's own record has for a snapshot: how many shards

@@ -61,7 +61,7 @@ const loadTimeout = time.Minute
 func (w *Worker) buildShard(kind *Kind, key string, c claim) *Room {
 	r := &Room{
 		worker: w, kind: kind, key: key, shard: w.shardOf(key), trail: &trail{},
-		epoch: c.epoch, lineage: c.epoch, own: c.own, revision: c.revision, departing: true,
+		epoch: c.epoch, heir: c.heir, lineage: c.epoch, own: c.own, revision: c.revision, departing: true,
 	}
 	r.keys = &keyspace{shard: c.shard.shard, revisions: c.shard.revisions}
 	r.trail.done = r.keysAcked

@@ -151,7 +151,7 @@ func (w *Worker) build(kind *Kind, key string, c claim) (r *Room, err error) {
 	}
 	r = &Room{
 		worker: w, kind: kind, handler: kind.New(), key: key, shard: w.shardOf(key),
-		epoch: c.epoch, ver: c.ver, lineage: c.epoch, own: c.own, revision: c.revision, departing: true,
+		epoch: c.epoch, heir: c.heir, ver: c.ver, lineage: c.epoch, own: c.own, revision: c.revision, departing: true,
 	}
 	if kind.Durability == Commit {
 		r.trail = &trail{}

@@ -16,8 +16,9 @@ import (
 // sealed that log (R1); no clock decides anything. When it is sealed, all the
 // run's rooms go, and the worker begins another run.
 type ownership struct {
-	run string // never the same twice
-	log *kv.Log
+	run   string // never the same twice
+	log   *kv.Log
+	store uint64 // the generation of the records that were there when it began
 }
 
 // A pin keeps the log from being cut behind what it has of a room that is no
@@ -56,6 +57,9 @@ func (w *Worker) keepOwning(ctx context.Context) error {
 			close(w.owning)
 		}
 		w.cfg.Log.Info("worker runs", "node", w.conn.Name(), "run", own.run)
+		if !first {
+			w.surveySoon() // orphans
+		}
 		err = own.log.Run(ctx)
 		stop()
 		if !errors.Is(err, kv.ErrSealed) {
@@ -69,7 +73,7 @@ func (w *Worker) keepOwning(ctx context.Context) error {
 	}
 }
 
-// beginRun makes the log of a new run, as soon as NATS is there. Pings of the run
+// beginRun makes the log of a new run, as soon as NATS and the records are there. Pings of the run
 // are answered before that: one that has a log and says nothing is taken for dead.
 func (w *Worker) beginRun(ctx context.Context) (own *ownership, stop func(), err error) {
 	run := runName(w.conn.Name())
@@ -80,12 +84,17 @@ func (w *Worker) beginRun(ctx context.Context) (own *ownership, stop func(), err
 	// If this fails NATS is away, and hears of the subscription before all else
 	// when it is back.
 	_ = w.conn.Flush(ctx)
+	store, err := w.store.Await(ctx)
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
 	log, err := w.logs.Begin(ctx, run)
 	if err != nil {
 		stop()
 		return nil, nil, err
 	}
-	return &ownership{run, log}, stop, nil
+	return &ownership{run, log, store}, stop, nil
 }
 
 // disown stops all rooms of a run whose log is over, and says why.
@@ -112,6 +121,9 @@ func (w *Worker) disown(own *ownership, why error) {
 	for _, r := range rooms {
 		w.post(r, func(r *Room) {
 			if r.phase != ended {
+				if r.keys != nil || r.needed() {
+					w.orphan(r)
+				}
 				r.fenced("the worker's log is sealed")
 			}
 		})
@@ -149,8 +161,8 @@ const (
 	replicateEvery = 10 // cuts
 )
 
-// cutLogs keeps the log short, and in as many copies as it should have, until
-// ctx ends.
+// cutLogs keeps the log short, in as many copies as it should have and beside the
+// records it belongs to, until ctx ends.
 func (w *Worker) cutLogs(ctx context.Context) {
 	tick := time.NewTicker(cutEvery)
 	defer tick.Stop()
@@ -161,6 +173,9 @@ func (w *Worker) cutLogs(ctx context.Context) {
 		case <-tick.C:
 		}
 		w.behind.Store(max(recordLag, int64(recordLagOf*w.Len())))
+		if err := w.followStore(ctx); err != nil && ctx.Err() == nil {
+			w.cfg.Log.Warn("rooms not given up, tried again soon", "err", err)
+		}
 		if err := w.cutLog(ctx); err != nil && ctx.Err() == nil {
 			w.cfg.Log.Warn("log not cut, tried again later", "err", err)
 		}

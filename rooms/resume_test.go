@@ -41,7 +41,7 @@ func TestResumeOnAnotherEdgeBringsExactlyWhatWasMissed(t *testing.T) {
 	cast(1)
 	tell(ann)
 	e1.awaitOp(bus.ItemPrivate)
-	had := bus.Position{Epoch: 1, Seq: 1, Count: 1}
+	had := bus.Position{Epoch: e1.at[key].first, Seq: 1, Count: 1}
 	e1.send(key, bus.Command{Op: bus.OpAway, Member: ann})
 	e1.drainUntilAway(key, ben, e2)
 	cast(2)
@@ -65,7 +65,7 @@ func TestResumeOnAnotherEdgeBringsExactlyWhatWasMissed(t *testing.T) {
 		t.Errorf("live again at seq %d, want 4", it.Seq)
 	}
 	// The same again, while being here: the edge repairs a gap.
-	again := e3.joinAs(key, bus.Command{Session: 7000, User: "Ann", Resume: true, Since: bus.Position{Epoch: 1, Seq: 3, Count: 2}})
+	again := e3.joinAs(key, bus.Command{Session: 7000, User: "Ann", Resume: true, Since: bus.Position{Epoch: had.Epoch, Seq: 3, Count: 2}})
 	if !again.Joined.Recovered {
 		t.Errorf("repair = %+v, want recovered", again.Joined)
 	}
@@ -86,7 +86,7 @@ func (e *testEdge) drainUntilAway(key string, other uint32, o *testEdge) {
 func TestResumeBeyondTheHistorySaysSo(t *testing.T) {
 	for name, c := range map[string]struct {
 		history int
-		since   bus.Position
+		since   bus.Position // epochs are counted from the first
 		want    bool
 	}{
 		"all there":              {8, bus.Position{Epoch: 1, Seq: 2}, true},
@@ -111,6 +111,9 @@ func TestResumeBeyondTheHistorySaysSo(t *testing.T) {
 				e.send(key, bus.Command{Op: bus.OpSend, Member: m, Event: []byte("cast"), Data: pack(i)})
 			}
 			e.drain(key, m)
+			if c.since.Epoch > 0 {
+				c.since.Epoch += e.at[key].first - 1
+			}
 			back := e.joinAs(key, bus.Command{Session: 7000, User: "Ann", Resume: true, Since: c.since})
 			if back.Joined.Recovered != c.want || !back.Joined.Resumed {
 				t.Errorf("joined %+v, want recovered %v", back.Joined, c.want)

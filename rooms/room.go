@@ -25,6 +25,7 @@ type Room struct {
 	key     string    // "kind.id"
 	epoch   uint64
 	lineage uint64     // the first epoch since which nothing was lost
+	heir    bool       // edges may know an owner before this one
 	own     *ownership // what it is this worker's by
 	turn    *turn      // nil between turns
 	rest    *batch

@@ -25,7 +25,7 @@ func TestJoinTellsTheNewcomerWhereOutputStartsAndWhoIsHere(t *testing.T) {
 	key := e.open("hall", "a")
 	ann := e.join(key, "Ann")
 	j := ann.Joined
-	if ann.To != 1 || j.At != (bus.Position{Epoch: 1}) || j.Seats != 9 || j.Size != 1 || j.Resumed || j.Recovered || j.HasState {
+	if ann.To != 1 || j.At != (bus.Position{Epoch: e.at[key].first}) || j.Seats != 9 || j.Size != 1 || j.Resumed || j.Recovered || j.HasState {
 		t.Errorf("first joined = member %d %+v", ann.To, j)
 	}
 	// What Join said follows the answer, in order.

@@ -185,6 +185,7 @@ func (w *Worker) runSurveys(ctx context.Context) {
 			})
 		}
 		w.reopenPinned(ctx)
+		w.reopenOrphans(ctx)
 	}
 }
 
@@ -313,6 +314,9 @@ func (w *Worker) reopen(ctx context.Context, key string) {
 		return
 	}
 	w.unpin(key, p) // here or elsewhere, its record has what the log had
+	w.mu.Lock()
+	delete(w.orphans, key)
+	w.mu.Unlock()
 }
 
 // reopenPinned brings back rooms that closed by a fault of their code or whose

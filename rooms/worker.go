@@ -80,6 +80,7 @@ type Worker struct {
 	away      chan struct{}             // has something when this worker may have been replaced
 	survey    chan struct{}             // has something when dead runs are to be looked for
 	tails     tails
+	unacked   unacked
 	everyone  *endpoint // all edges
 
 	serving  context.Context // ends when the worker leaves service; set by Run before anybody can ask for a room
@@ -94,6 +95,7 @@ type Worker struct {
 	moving    map[string]chan struct{} // keys of rooms that are being opened or given up; closed afterwards
 	endpoints map[bus.Address]*endpoint
 	barriers  map[*bus.Msg]chan struct{} // in the shards' channels
+	orphans   map[string]uint64          // by key: needed rooms that were given up, and the generation of their records
 	pins      map[string]pin             // by key: rooms that are gone, but not what the log has of them
 }
 
@@ -124,7 +126,7 @@ func NewWorker(conn *bus.Conn, store *kv.Records, logs *kv.Logs, cfg Config, kin
 		cfg: cfg, conn: conn, store: store, logs: logs, begin: time.Now(),
 		kinds: make(map[string]*Kind), rooms: make(map[string]*Room),
 		moving: make(map[string]chan struct{}), endpoints: make(map[bus.Address]*endpoint),
-		barriers: make(map[*bus.Msg]chan struct{}), pins: make(map[string]pin),
+		barriers: make(map[*bus.Msg]chan struct{}), pins: make(map[string]pin), orphans: make(map[string]uint64),
 		owning: make(chan struct{}), ready: make(chan struct{}), survey: make(chan struct{}, 1), away: make(chan struct{}, 1),
 	}
 	for _, k := range kinds {

@@ -32,7 +32,9 @@ type Engine struct {
 	bytes   int
 
 	version uint64 // of the last change; even
-	gone    graves // the versions of keys that were removed
+
+	firstHold uint64 // least epoch of a lock
+	gone      graves // the versions of keys that were removed
 
 	fx      effects
 	touched uint64
@@ -70,6 +72,9 @@ func New(seed uint64, ch Channels) *Engine {
 	e.c.e = e
 	return e
 }
+
+// HoldsFrom sets the least epoch that a hold may have. Without it that is 1.
+func (e *Engine) HoldsFrom(epoch uint64) { e.firstHold = epoch }
 
 // Do runs a command at a time in ms since 1970 and appends its reply in RESP3.
 // Time never goes back: an earlier one than before counts as the same.

@@ -60,7 +60,7 @@ func hold(c *call) {
 	case en == nil:
 		en = c.e.add(c.argv[1], kindLock, nil)
 		pg := &c.e.pages[en.page]
-		pg.epoch++
+		pg.epoch = max(pg.epoch+1, c.e.firstHold)
 		en.obj = &lock{token: append([]byte{}, c.argv[2]...), epoch: pg.epoch}
 	case !c.holds(en):
 		c.block()
