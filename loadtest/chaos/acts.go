@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"roomd/loadtest/cluster"
@@ -253,7 +254,10 @@ func (s *strike) lose() error {
 	return errors.Join(err, atEach(s.hit, s.start))
 }
 
-// fill leaves no room on the disks of what was hit.
+// fill leaves no room on the disks of what was hit. A NATS server that is one of
+// several turns its JetStream off for good when it can't write what they agree on:
+// then it is restarted, as by those who run it. One by itself has only streams that
+// are broken, which is for the system to mend.
 func (s *strike) fill() error {
 	if s.hit[0].Disk == nil {
 		s.skipped = "the cluster has no small disks"
@@ -262,34 +266,32 @@ func (s *strike) fill() error {
 		}
 		return nil
 	}
-	before := complaints(s.hit)
 	ctx, cancel := context.WithTimeout(s.ctx, s.Length)
 	defer cancel()
-	var mu sync.Mutex // guards taken
-	var taken int64
+	var taken, complained, restarted atomic.Int64
 	err := atEach(s.hit, func(p *cluster.Process) error {
+		full, off := said(p, "no space left"), said(p, "will be disabled")
 		n, err := p.Disk.Fill(ctx)
-		mu.Lock()
-		defer mu.Unlock()
-		taken += n
-		return err
+		taken.Add(n)
+		complained.Add(int64(said(p, "no space left") - full))
+		if err != nil || said(p, "will be disabled") == off {
+			return err
+		}
+		restarted.Add(1)
+		return errors.Join(p.Kill(), s.start(p))
 	})
-	n := complaints(s.hit) - before
-	s.did(err == nil && n > 0, "%d bytes of ballast; NATS complained %d times", taken, n)
+	s.did(complained.Load() > 0, "%d bytes of ballast; NATS complained %d times; %d servers turned JetStream off and were restarted",
+		taken.Load(), complained.Load(), restarted.Load())
 	return err
 }
 
-// complaints counts the lines about full disks in the logs of NATS servers.
-func complaints(servers []*cluster.Process) (n int) {
-	for _, p := range servers {
-		b, err := os.ReadFile(p.LogFile())
-		if err != nil {
-			continue // it has said nothing
-		}
-		text := strings.ToLower(string(b))
-		n += strings.Count(text, "no space left") + strings.Count(text, "insufficient")
+// said counts how often a text is in the log of a process, in any case.
+func said(p *cluster.Process, text string) int {
+	b, err := os.ReadFile(p.LogFile())
+	if err != nil {
+		return 0 // it has said nothing
 	}
-	return n
+	return strings.Count(strings.ToLower(string(b)), text)
 }
 
 func (s *strike) listen() error {

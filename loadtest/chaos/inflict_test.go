@@ -42,8 +42,7 @@ func TestFaultsAreUndone(t *testing.T) {
 			t.Errorf("%s had no effect: %s", name, d.Effect)
 		}
 		for _, p := range c.All() {
-			// NATS is not healthy until it is restarted once a disk of its was full.
-			if !p.Running() || name != LoseStore && name != "fill-store" && p.WaitReady(ctx) != nil {
+			if !p.Running() || name != LoseStore && p.WaitReady(ctx) != nil {
 				t.Errorf("after %s %s is not ready", name, p.Name)
 			}
 			for _, l := range append(p.Routes, p.Link) {

@@ -62,8 +62,8 @@ var sorts = slices.Concat([]sort{
 		{name: "split-nats", of: "nats", hits: hitAll, shortest: sec, longest: 8 * sec, mend: 4 * sec},
 		{name: killLeader, of: "nats", shortest: sec, longest: 5 * sec, mend: assumed},
 		{name: LoseStore, of: "nats", hits: hitAll, shortest: halfSec, longest: 3 * sec, mend: 14 * sec, alone: true},
-		{name: "fill-store", of: "nats", hits: hitAll, shortest: sec, longest: 6 * sec, mend: 4 * sec},
-		{name: "fill-nats", of: "nats", shortest: sec, longest: 6 * sec, mend: 4 * sec},
+		{name: "fill-store", of: "nats", hits: hitAll, shortest: sec, longest: 6 * sec, mend: 6 * sec},
+		{name: "fill-nats", of: "nats", shortest: sec, longest: 6 * sec, mend: 6 * sec},
 		{name: "listen-bus", shortest: 3 * sec, longest: 10 * sec},
 		{name: "record-bus", shortest: 3 * sec, longest: 10 * sec},
 	})
