@@ -63,9 +63,11 @@ type Conn struct {
 	closing  sync.Once
 	closed   chan struct{}
 	calls    calls
+	traces   traces
 	serving  sync.WaitGroup // handlers and the goroutine that reads replies
 
 	dropped atomic.Uint64 // times a subscription's channel was full and messages were lost
+	foreign atomic.Uint64 // answers that no node of ours gave
 
 	mu       sync.Mutex // guards watchers
 	watchers map[int]func(bool)
@@ -134,6 +136,7 @@ func connect(ctx context.Context, cfg Config, server *embedded) (*Conn, error) {
 	c := &Conn{
 		cfg: cfg, subjects: Subjects{prefix: cfg.Prefix}, server: server,
 		closed: make(chan struct{}), watchers: make(map[int]func(bool)),
+		traces: traces{waiting: make(map[uint64]*trace), bySubject: make(map[string]*trace)},
 	}
 	opts := []nats.Option{
 		nats.Name(cfg.Name), nats.Timeout(cfg.Dial),
