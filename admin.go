@@ -42,6 +42,9 @@ func newAdmin(conn *bus.Conn) *admin {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "roomd_bus_dropped_total", Help: "Times a subscription's queue was full and messages were lost; positions make that good.",
 		}, func() float64 { return float64(conn.Dropped()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "roomd_bus_foreign_total", Help: "Answers that no node gave, but a stream or a responder on the nodes' subjects; they are ignored.",
+		}, func() float64 { return float64(conn.Foreigners()) }),
 	)
 	return a
 }

@@ -3,7 +3,6 @@ package roomd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"roomd/bus"
@@ -22,6 +21,7 @@ const (
 	firstAnswer = time.Second            // from any process
 	nextAnswer  = 300 * time.Millisecond // from another one
 	oneAnswer   = 2 * time.Second        // from a process that is known to be there
+	lateAnswer  = 50 * time.Millisecond  // then NATS is asked who listens, in case it can't say so by itself
 	maxAnswers  = 4096
 )
 
@@ -76,6 +76,9 @@ func (a *asker) ask(ctx context.Context, subject string, wait time.Duration, eac
 	answered := false
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
+	late := time.NewTimer(lateAnswer)
+	defer late.Stop()
+	found := make(chan bus.Listening, 1)
 	for {
 		select {
 		case m := <-a.answers:
@@ -87,13 +90,20 @@ func (a *asker) ask(ctx context.Context, subject string, wait time.Duration, eac
 			}
 			p, err := parseProcess(m.Data)
 			if err != nil {
-				return fmt.Errorf("read answer: %w", err)
+				a.conn.Foreign(subject)
+				continue
 			}
 			answered = true
 			if wait = each(p); wait == 0 {
 				return nil
 			}
 			timer.Reset(wait)
+		case <-late.C:
+			a.conn.Listens(subject, func(l bus.Listening) { found <- l })
+		case l := <-found:
+			if !answered && l.Known && !l.There {
+				return errNobody
+			}
 		case <-timer.C:
 			if answered {
 				return nil

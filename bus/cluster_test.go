@@ -9,20 +9,29 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Three single binaries make a cluster: commands cross it, and a bucket with
-// three replicas can be made and survives one of them.
-func TestEmbeddedServersMakeACluster(t *testing.T) {
+// clusterOf starts n servers in a cluster and returns a Conn to each.
+func clusterOf(t *testing.T, n int) []*Conn {
+	t.Helper()
 	var addrs, routes []string
-	for range 3 {
+	for range n {
 		addr := freePort(t)
 		addrs, routes = append(addrs, addr), append(routes, "nats://"+addr)
 	}
-	conns := make([]*Conn, 3)
+	conns := make([]*Conn, n)
 	for i := range conns {
 		conns[i] = open(t, Config{Server: ServerConfig{
 			Name: fmt.Sprintf("n%d", i), Dir: t.TempDir(), Cluster: addrs[i], Routes: routes,
 		}})
-		if conns[i].InProcess() {
+	}
+	return conns
+}
+
+// Three single binaries make a cluster: commands cross it, and a bucket with
+// three replicas can be made and survives one of them.
+func TestEmbeddedServersMakeACluster(t *testing.T) {
+	conns := clusterOf(t, 3)
+	for _, c := range conns {
+		if c.InProcess() {
 			t.Error("a member of a cluster says it is alone")
 		}
 	}

@@ -59,13 +59,16 @@ type Conn struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	subjects Subjects
+	dialer   *dialer   // of the connections to a NATS server elsewhere
 	server   *embedded // set if this Conn runs it; nil in those made by Dial
 	closing  sync.Once
 	closed   chan struct{}
 	calls    calls
+	traces   traces
 	serving  sync.WaitGroup // handlers and the goroutine that reads replies
 
 	dropped atomic.Uint64 // times a subscription's channel was full and messages were lost
+	foreign atomic.Uint64 // answers that no node of ours gave
 
 	mu       sync.Mutex // guards watchers
 	watchers map[int]func(bool)
@@ -132,11 +135,13 @@ func (c *Conn) Dial(ctx context.Context, name string) (*Conn, error) {
 
 func connect(ctx context.Context, cfg Config, server *embedded) (*Conn, error) {
 	c := &Conn{
-		cfg: cfg, subjects: Subjects{prefix: cfg.Prefix}, server: server,
+		dialer: &dialer{Dialer: net.Dialer{Timeout: cfg.Dial}},
+		cfg:    cfg, subjects: Subjects{prefix: cfg.Prefix}, server: server,
 		closed: make(chan struct{}), watchers: make(map[int]func(bool)),
+		traces: traces{waiting: make(map[uint64]*trace), bySubject: make(map[string]*trace)},
 	}
 	opts := []nats.Option{
-		nats.Name(cfg.Name), nats.Timeout(cfg.Dial),
+		nats.Name(cfg.Name), nats.Timeout(cfg.Dial), nats.SetCustomDialer(c.dialer),
 		nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectWait, reconnectWait),
 		nats.ReconnectBufSize(-1), // what was meant for before an outage must not arrive after it
 		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(pingsOut), nats.FlusherTimeout(writeTimeout),
@@ -153,6 +158,7 @@ func connect(ctx context.Context, cfg Config, server *embedded) (*Conn, error) {
 	}
 	nc, err := dialUntil(ctx, cfg, opts)
 	if err != nil {
+		c.dialer.Close()
 		return nil, err
 	}
 	c.nc = nc
@@ -192,6 +198,7 @@ func (c *Conn) Close() { c.closing.Do(c.close) }
 func (c *Conn) close() {
 	c.nc.Close()
 	<-c.closed
+	c.dialer.Close()
 	c.stopCalls()
 	c.serving.Wait()
 	if c.server != nil {

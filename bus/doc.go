@@ -18,6 +18,7 @@
 //	r.node.<name>.ping           that node                 is it there?
 //	r.node.<name>.<verb>         that process              state, drain: for operators
 //	r.inbox.<conn>.<n>           one Conn                  replies to its requests
+//	r.inbox.<conn>.t<n>          the same Conn             NATS's reports of who listens ([Conn.Listens])
 //	r.room._kv.<n>.in            the owner of shard n      requests of kv's stores
 //	r.kv.inbox.<session>         one session of a store    answers
 //	r.kv.news.<hash>             stores that listen        messages on kv's channels
@@ -34,8 +35,17 @@
 // [Output] carries, and is repaired by joining again from the last position.
 //
 // A request ends in exactly one of: an answer, an [Error] the other side
-// returned, code [Unavailable] (nobody listens: it did not happen) or code
-// [Timeout] (nobody knows).
+// returned, code [Unavailable] (nobody listens: it did not happen, or those who
+// took it died at once) or code [Timeout] (nobody knows).
+//
+// NATS says "no responders" of a subject that nobody listens to, and that is how
+// crashes show within milliseconds. It can't while something else listens: a
+// subscription to ">" such as an operator's, or a stream on all subjects, which
+// even answers. So that may only make things quicker. Answers of ours bear a
+// mark, and others are ignored; where an answer is late, NATS is asked who
+// listens to the subject itself ([Conn.Listens]), which a server before 2.11
+// does not tell: then workers are asked to open rooms that are silent, and who
+// crashed is lost after Config.LostAfter.
 //
 // # Who lives
 //

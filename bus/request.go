@@ -10,7 +10,10 @@ import (
 )
 
 // A request is its deadline (milliseconds since 1970, as a varint) and a body.
-// Its answer is a byte, 0 and the body or 1 and code and text of an Error.
+// Its answer begins with answerMark, which no text does, and then has a byte, 0
+// and the body or 1 and code and text of an Error. What has no mark is not ours:
+// a stream that keeps all that is published, or whatever else listens, answers
+// too, and that is ignored.
 //
 // All answers to one Conn arrive on one subscription and are read by one
 // goroutine, which finds the caller by the number at the end of the subject: a
@@ -22,12 +25,20 @@ const (
 	maxCalls       = 1 << 16 // requests of one Conn that wait for an answer; more get Overloaded
 	maxHandlers    = 256     // requests that one Handle serves at once; more wait in its queue
 	handlerQueue   = 4096    // and this many wait; NATS drops the rest, callers time out
+
+	// An answer that is later than that, or than half the timeout, has NATS asked
+	// whether there is anybody to give one.
+	lateAfter = 50 * time.Millisecond
+
+	answerMark = 0xfa // the first byte of an answer; not UTF-8
 )
 
 // A pending is a request without an answer yet.
 type pending struct {
-	done  func([]byte, error)
-	timer *time.Timer
+	done    func([]byte, error)
+	subject string
+	rest    time.Duration // of the timeout, when the answer is late
+	timer   *time.Timer   // guarded by calls.mu
 }
 
 // calls is the correlation table of one Conn.
@@ -55,7 +66,7 @@ func (c *Conn) startCalls() error {
 		for {
 			select {
 			case m := <-t.replies:
-				t.answered(m)
+				c.answered(m)
 			case <-t.stop:
 				return
 			}
@@ -70,6 +81,7 @@ func (c *Conn) stopCalls() {
 	waiting := c.calls.waiting
 	c.calls.waiting = make(map[uint64]*pending)
 	c.calls.mu.Unlock()
+	c.traces.close()
 	for _, p := range waiting {
 		p.timer.Stop()
 		p.done(nil, &Error{Unavailable, "connection closed"})
@@ -79,8 +91,10 @@ func (c *Conn) stopCalls() {
 // Call sends a request and returns at once. done runs exactly once, on a
 // goroutine of the Conn or a timer's, and must not block: with the answer's
 // body, or with an *Error: what the other side returned, Unavailable if nobody
-// listens or the connection is down (it did not happen), Timeout if no answer
-// came (nobody knows). A timeout of zero means 5 s.
+// listens or the connection is down (it did not happen, unless the process that
+// took it died at once), Timeout if no answer came (nobody knows). A timeout of
+// zero means 5 s. Those who answer must have subscribed to subject itself, not to
+// a wildcard.
 func (c *Conn) Call(subject string, body []byte, timeout time.Duration, done func(body []byte, err error)) {
 	if timeout <= 0 {
 		timeout = defaultTimeout
@@ -94,8 +108,9 @@ func (c *Conn) Call(subject string, body []byte, timeout time.Duration, done fun
 	}
 	t.last++
 	n := t.last
-	p := &pending{done: done}
-	p.timer = time.AfterFunc(timeout, func() { t.finish(n, nil, &Error{Timeout, "no answer in time"}) })
+	patience := min(lateAfter, timeout/2)
+	p := &pending{done: done, subject: subject, rest: timeout - patience}
+	p.timer = time.AfterFunc(patience, func() { c.late(n) })
 	t.waiting[n] = p
 	t.mu.Unlock()
 
@@ -103,6 +118,26 @@ func (c *Conn) Call(subject string, body []byte, timeout time.Duration, done fun
 	if err := c.PublishReply(subject, t.inbox+"."+strconv.FormatUint(n, 10), append(b, body...)); err != nil {
 		t.finish(n, nil, err)
 	}
+}
+
+// late has NATS asked who listens, as a request's answer is late, and gives it the
+// rest of its time.
+func (c *Conn) late(n uint64) {
+	t := &c.calls
+	t.mu.Lock()
+	p := t.waiting[n]
+	if p != nil {
+		p.timer = time.AfterFunc(p.rest, func() { t.finish(n, nil, &Error{Timeout, "no answer in time"}) })
+	}
+	t.mu.Unlock()
+	if p == nil {
+		return
+	}
+	c.Listens(p.subject, func(l Listening) {
+		if l.Known && !l.There {
+			t.finish(n, nil, &Error{Unavailable, "nobody listens"})
+		}
+	})
 }
 
 // Request is Call for those who can wait. The answer is due when ctx ends, or
@@ -135,40 +170,71 @@ func (t *calls) finish(n uint64, body []byte, err error) {
 	t.mu.Lock()
 	p := t.waiting[n]
 	delete(t.waiting, n)
+	if p != nil {
+		p.timer.Stop()
+	}
 	t.mu.Unlock()
 	if p == nil {
 		return // answered already, or too late
 	}
-	p.timer.Stop()
 	p.done(body, err)
 }
 
-func (t *calls) answered(m *Msg) {
-	n, err := strconv.ParseUint(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:], 10, 64)
+// answered takes what arrives on the inbox.
+func (c *Conn) answered(m *Msg) {
+	last := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
+	if token, ok := traceToken(last); ok {
+		c.traces.reported(token, m.Data)
+		return
+	}
+	n, err := strconv.ParseUint(last, 10, 64)
 	if err != nil {
 		return
 	}
 	if NoResponders(m) {
-		t.finish(n, nil, &Error{Unavailable, "nobody listens"})
+		c.calls.finish(n, nil, &Error{Unavailable, "nobody listens"})
 		return
 	}
-	body, err := parseAnswer(m.Data)
-	t.finish(n, body, err)
+	body, err, ours := parseAnswer(m.Data)
+	if !ours {
+		c.Foreign(m.Subject)
+		return
+	}
+	c.calls.finish(n, body, err)
 }
 
-func parseAnswer(b []byte) ([]byte, error) {
+// Foreign takes note of an answer that no node of ours gave. Something answers
+// whatever is published, such as a stream on all subjects; it is ignored.
+func (c *Conn) Foreign(subject string) {
+	if c.foreign.Add(1) == 1 {
+		c.cfg.Log.Warn("something else answers what nodes ask each other: a stream or a responder on their subjects; it is ignored",
+			"node", c.cfg.Name, "subject", subject)
+	}
+}
+
+// Foreigners returns how many answers were no node's of ours, since Open.
+func (c *Conn) Foreigners() uint64 { return c.foreign.Load() }
+
+// appendResult appends an answer.
+func appendResult(b, body []byte, err *Error) []byte {
+	b = append(b, answerMark)
+	if err != nil {
+		return AppendString(AppendString(append(b, 1), err.Code), err.Message)
+	}
+	return append(append(b, 0), body...)
+}
+
+// parseAnswer reads an answer; ours is false for what is none.
+func parseAnswer(b []byte) (body []byte, err error, ours bool) {
 	r := Reader{b: b}
+	if r.Byte() != answerMark {
+		return nil, nil, false
+	}
 	if !r.Bool() {
-		if r.Err() != nil {
-			return nil, &Error{Internal, "malformed answer"}
-		}
-		return r.Rest(), nil
+		return r.Rest(), nil, r.Err() == nil
 	}
 	e := &Error{Code: r.String(), Message: r.String()}
-	if r.Err() != nil || e.Code == "" {
-		return nil, &Error{Internal, "malformed answer"}
-	}
-	return nil, e
+	return nil, e, r.Err() == nil && e.Code != ""
 }
 
 // Handle answers requests on subject, each on a goroutine of its own, at most
@@ -212,6 +278,9 @@ func (c *Conn) Handle(subject, queue string, f func(ctx context.Context, body []
 func (c *Conn) serve(ctx context.Context, m *Msg, f func(context.Context, []byte) ([]byte, error)) {
 	r := Reader{b: m.Data}
 	deadline := time.UnixMilli(int64(r.Uint()))
+	if m.Reply == "" && r.Err() == nil && deadline.UnixMilli() == 0 {
+		return // a trace, on a NATS server that knows none
+	}
 	if r.Err() != nil || m.Reply == "" {
 		c.cfg.Log.Warn("malformed request", "node", c.cfg.Name, "subject", m.Subject)
 		return
@@ -222,16 +291,13 @@ func (c *Conn) serve(ctx context.Context, m *Msg, f func(context.Context, []byte
 		return // the caller has given up: it may have asked somebody else
 	}
 	body, err := f(ctx, r.Rest())
-	answer := make([]byte, 1, 1+len(body))
+	var refusal *Error
 	if err != nil {
-		e := AsError(err)
-		if e.Code == Internal {
+		if refusal = AsError(err); refusal.Code == Internal {
 			c.cfg.Log.Error("request failed", "node", c.cfg.Name, "subject", m.Subject, "err", err)
 		}
-		answer = AppendString(AppendString([]byte{1}, e.Code), e.Message)
-	} else {
-		answer = append(answer, body...)
 	}
+	answer := appendResult(make([]byte, 0, 2+len(body)), body, refusal)
 	if err := c.Publish(m.Reply, answer); err != nil {
 		c.cfg.Log.Warn("answer request", "node", c.cfg.Name, "subject", m.Subject, "err", err)
 	}

@@ -94,6 +94,7 @@ func (lp *sessions) output(b []byte) {
 		lp.counts.stale++
 		return
 	}
+	lp.heardOf(r)
 	lp.follow(r, &o)
 	f := &lp.fan
 	for o.Next(&lp.item) {

@@ -23,6 +23,11 @@ type room struct {
 	try     uint8  // +1 each time the owner is lost; part of nr, so that late answers are told apart
 	listed  bool   // in sessions.retries
 	opened  bool   // a worker has said that the room is open, and has not been heard as its owner yet
+	awaited bool   // it was sent something and has said nothing since
+	watched bool   // in sessions.silent
+	looking bool   // NATS or workers are asked for it
+	looks   uint8  // times that they were since it said something
+	lookAt  uint32 // loop's milliseconds when to, if it is awaited
 	again   uint32 // roomWaiting: loop's milliseconds when to open it
 	no      uint64 // names the room on this loop, for clients too
 
@@ -148,6 +153,7 @@ const tryBits = 8
 // renew makes answers to what was sent so far void.
 func (lp *sessions) renew(r *room) {
 	r.try++
+	r.awaited = false
 	r.nr = lp.subjects.NoResponders(lp.addr, r.no<<tryBits|uint64(r.try))
 }
 

@@ -13,22 +13,23 @@ import (
 
 // An entry is a membership's wait for the answer to OpJoin.
 type entry struct {
-	m       *membership
-	at      int    // index in sessions.entries
-	try     uint64 // names the entry in OpJoin and its answers; another one for each, never 0
-	ref     uint64 // of the client's join; 0: the edge asks by itself
-	kind    string // only while a room is looked for
-	options []byte
-	since   bus.Position
-	floor   uint64 // with resume: numbers that the client may have used; fixed while the answer is awaited
-	resume  bool   // since is given
-	again   bool   // the room has said that it does not know the member
-	any     bool   // the client named no id
-	tries   uint8  // any: how often no room was found, or a full one
-	asking  bool   // any: a worker is asked for a room
-	sent    bool
-	sentAt  uint32 // loop's milliseconds
-	until   uint32 // with ref: when to give up
+	m        *membership
+	at       int    // index in sessions.entries
+	try      uint64 // names the entry in OpJoin and its answers; another one for each, never 0
+	ref      uint64 // of the client's join; 0: the edge asks by itself
+	kind     string // only while a room is looked for
+	options  []byte
+	since    bus.Position
+	floor    uint64 // with resume: numbers that the client may have used; fixed while the answer is awaited
+	resume   bool   // since is given
+	repeated bool   // sent again, as the room was not heard
+	again    bool   // the room has said that it does not know the member
+	any      bool   // the client named no id
+	tries    uint8  // any: how often no room was found, or a full one
+	asking   bool   // any: a worker is asked for a room
+	sent     bool
+	sentAt   uint32 // loop's milliseconds
+	until    uint32 // with ref: when to give up
 
 	// A return that the room has refused for now (returns.go).
 	refusals uint8  // how often

@@ -31,6 +31,7 @@ type counters struct {
 	stale        uint64 // envelopes of an owner before the newest
 	gaps         uint64 // places where output was missing, each repaired by joining again
 	noResponders uint64
+	looks        uint64 // rooms that were silent, and NATS was asked who listens there
 	opens        uint64 // requests to open a room
 	pauses       uint64 // members told that their room paused
 	resets       uint64 // members told that their room has lost something
@@ -114,10 +115,10 @@ func (c *counters) add(o *counters) {
 }
 
 // totals are the plain counters, in the order of sessionTotals.
-func (c *counters) totals() [18]*uint64 {
+func (c *counters) totals() [19]*uint64 {
 	return [...]*uint64{
 		&c.welcomes, &c.resumes, &c.joins, &c.commands, &c.framesIn, &c.deliveries, &c.envelopes, &c.envelopesOut,
-		&c.malformed, &c.stale, &c.gaps, &c.noResponders, &c.opens, &c.pauses, &c.resets, &c.resent, &c.unsent, &c.putOff,
+		&c.malformed, &c.stale, &c.gaps, &c.noResponders, &c.looks, &c.opens, &c.pauses, &c.resets, &c.resent, &c.unsent, &c.putOff,
 	}
 }
 
@@ -173,6 +174,7 @@ var sessionTotals = [...]*prometheus.Desc{
 	desc("envelopes_stale_total", "Envelopes dropped as their room has a newer owner."),
 	desc("gaps_repaired_total", "Places where a room's output was missing; members joined again."),
 	desc("no_responders_total", "Envelopes that found no owner of their room."),
+	desc("looks_total", "Rooms that were silent, and NATS was asked who listens there."),
 	desc("opens_total", "Requests to open a room."),
 	desc("pauses_total", "Members told that their room paused."),
 	desc("resets_total", "Members told that their room went back or began anew."),

@@ -19,11 +19,14 @@ func openBody(kind, id string) []byte {
 
 // noResponders takes NATS's answer that nobody listens to a room's commands.
 func (lp *sessions) noResponders(nr uint64) {
-	lp.counts.noResponders++
-	r := lp.roomOf(nr)
-	if r == nil {
-		return
+	if r := lp.roomOf(nr); r != nil {
+		lp.noOwner(r)
 	}
+}
+
+// noOwner says that nobody listens to a room's commands.
+func (lp *sessions) noOwner(r *room) {
+	lp.counts.noResponders++
 	if len(r.members) > 0 {
 		lp.srv.nodes.Check() // it was open: its worker may be gone, and the others' rooms with it
 	}

@@ -53,7 +53,7 @@ func (lp *sessions) pause(m *membership) {
 // owner, or none, so a refusal by the last one says nothing more.
 func (r *room) askAgain() {
 	for _, m := range r.entering {
-		m.entry.sent, m.entry.waits = false, false
+		m.entry.sent, m.entry.waits, m.entry.repeated = false, false, false
 	}
 }
 

@@ -45,6 +45,11 @@ type sessions struct {
 	missing  bool                   // a worker took this edge for lost, and all rooms will be doubted
 	missedAt uint32                 // loop's milliseconds when
 	aways    []away                 // what rooms could not be told as NATS was gone
+	silent   []expected             // rooms that are to say something, oldest first; each once
+	lookedAt uint32                 // loop's milliseconds when the window of looks began
+	looked   int                    // looks in it
+	wild     bool                   // something besides rooms' owners was found to listen, at wildAt
+	wildAt   uint32                 // loop's milliseconds
 	pokes    int                    // how often rooms are still to be asked for their owners
 	opens    int                    // requests out
 	asked    map[*answer]struct{}   // those of them that open a room
@@ -170,6 +175,7 @@ func (lp *sessions) turn(now time.Time) {
 	lp.retry()
 	lp.rejoin()
 	lp.askPutOffs()
+	lp.lookForSilent()
 	for len(lp.dirty)+len(lp.early) > 0 { // each may lead to more of the other
 		early := lp.early
 		lp.early = nil
@@ -254,7 +260,9 @@ func (lp *sessions) publish(r *room) {
 	r.pending = nil
 	if err != nil {
 		lp.lost(r)
+		return
 	}
+	lp.expect(r)
 }
 
 const (

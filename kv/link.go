@@ -27,9 +27,10 @@ type link struct {
 	subject string // where it listens
 	blocks  bool   // for blocking commands
 	in      chan *bus.Msg
-	wake    chan struct{} // something is in queue or given up, or the link closes
-	opened  chan error    // from ensureOpen
-	back    chan struct{} // the connection was lost and is back
+	wake    chan struct{}      // something is in queue or given up, or the link closes
+	opened  chan error         // from ensureOpen
+	found   chan bus.Listening // who listens where the shard should
+	back    chan struct{}      // the connection was lost and is back
 
 	mu      sync.Mutex // guards what follows
 	queue   []*call    // asked, not yet numbered; bounded by maxCalls
@@ -50,6 +51,9 @@ type link struct {
 	listens   map[listened]*call
 	tenure    uint64
 	heard     time.Time // last answer; or when the wait for one began
+	unheard   time.Time // the first request since the last answer; zero: there was none
+	looks     int       // times that NATS was asked who listens, since the last answer
+	looking   bool
 	looked    time.Time // when the shard was last looked for
 	sent      time.Time // last request
 	opening   bool
@@ -99,6 +103,8 @@ const (
 	maxCalls    = 1 << 14                // without an answer, of one link
 	maxRequest  = 128 << 10              // bytes of ops after which a request goes out
 	lookAfter   = 50 * time.Millisecond  // deadlines are looked at, and silence noticed
+	lateAfter   = 100 * time.Millisecond // NATS is asked who listens to the shard; again after four times as long
+	maxLooks    = 3
 	aliveEvery  = 500 * time.Millisecond // while something waits, the shard hears of us
 	silentFor   = time.Second            // the shard is looked for
 	openFor     = 3 * time.Second
@@ -112,7 +118,7 @@ const (
 func newLink(conn *bus.Conn, shard int, blocks bool) *link {
 	return &link{
 		conn: conn, name: strconv.Itoa(shard), subject: conn.Subjects().In(ShardKey(shard)), blocks: blocks,
-		in: make(chan *bus.Msg, 1<<14), wake: make(chan struct{}, 1), opened: make(chan error, 1), back: make(chan struct{}, 1),
+		in: make(chan *bus.Msg, 1<<14), wake: make(chan struct{}, 1), opened: make(chan error, 1), found: make(chan bus.Listening, 1), back: make(chan struct{}, 1),
 		calls: make(map[uint64]*call), listens: make(map[listened]*call),
 	}
 }
@@ -190,6 +196,8 @@ func (l *link) run() {
 			if err == nil {
 				l.again()
 			}
+		case found := <-l.found:
+			l.foundOut(found)
 		case <-l.back:
 			l.again()
 		case <-tick.C:
@@ -344,6 +352,9 @@ func (l *link) request() bool {
 	b := append(head, l.body...)
 	l.body = l.body[:0]
 	sent := l.conn.PublishReply(l.subject, l.inbox, b) == nil
+	if sent && l.unheard.IsZero() {
+		l.unheard = now
+	}
 	if sent || len(l.done) > maxCalls {
 		l.done = l.done[:0]
 	}
@@ -404,10 +415,31 @@ func (l *link) look(now time.Time) {
 			l.fresh = append(l.fresh, c)
 		}
 	}
+	if !l.looking && !l.unheard.IsZero() && now.Sub(l.unheard) >= lateAfter<<(2*l.looks) && l.looks < maxLooks {
+		l.looking = true
+		l.looks++
+		l.conn.Listens(l.subject, func(found bus.Listening) { l.found <- found }) // one at a time: there is room
+	}
 	if len(l.calls)+len(l.listens) > 0 && now.Sub(l.sent) >= aliveEvery {
 		l.request() // without a connection: when it is back all is asked again
 	}
 }
+
+// foundOut takes what NATS says of who listens where the shard should. It says by
+// itself that nobody does, unless something else listens to everything.
+func (l *link) foundOut(found bus.Listening) {
+	l.looking = false
+	switch {
+	case l.unheard.IsZero() || !found.Known:
+	case !found.There:
+		l.noOwner()
+	case found.Other && l.looks == 1: // it may be there only since we asked
+		l.again()
+	}
+}
+
+// noOwner has the shard opened now.
+func (l *link) noOwner() { l.heard = time.Now().Add(-2 * silentFor) }
 
 // wantsOpen reports whether somebody is to be asked to own the shard.
 func (l *link) wantsOpen() bool {

@@ -14,7 +14,7 @@ func (l *link) receive(m *bus.Msg) {
 		return // of a session before this one
 	}
 	if bus.NoResponders(m) {
-		l.heard = time.Now().Add(-2 * silentFor) // have it opened now
+		l.noOwner()
 		return
 	}
 	// An owner that was replaced and does not know it yet may answer too (R2).
@@ -23,7 +23,7 @@ func (l *link) receive(m *bus.Msg) {
 	if !ok {
 		return
 	}
-	l.heard = time.Now()
+	l.heard, l.unheard, l.looks = time.Now(), time.Time{}, 0
 	changed, owner := l.tenure != 0 && tenure != l.tenure, l.tenure>>20 != tenure>>20
 	switch {
 	case l.forgotten:
