@@ -42,6 +42,7 @@ type stall struct {
 	worker *prometheus.Registry
 	a, b   *testClient
 	room   int
+	epoch  uint64
 }
 
 func newStall(t *testing.T) *stall {
@@ -55,7 +56,8 @@ func newStall(t *testing.T) *stall {
 	enter := func(user string) *testClient {
 		c := connect(t, st.s, nativeName, user)
 		c.send(`[2,1,"gated","x"]`)
-		st.room = c.joined(1).Room
+		j := c.joined(1)
+		st.room, st.epoch = j.Room, j.Epoch
 		c.want(fmt.Sprintf(`[8,%d,0,1,"welcome",%q]`, st.room, user))
 		return c
 	}
@@ -100,7 +102,7 @@ func (st *stall) goesOn() {
 	waitFor(st.t, st.s, "the refusal", func(lp *sessions) bool { return lp.counts.putOff > 0 })
 	st.a.send(fmt.Sprintf(`[4,%d,1,"echo",7]`, st.room))
 	for _, want := range []string{
-		fmt.Sprintf(`[12,%d,"paused"]`, st.room), fmt.Sprintf(`[12,%d,"resumed",1]`, st.room), fmt.Sprintf(`[4,%d,1,7]`, st.room),
+		fmt.Sprintf(`[12,%d,"paused"]`, st.room), fmt.Sprintf(`[12,%d,"resumed",%d]`, st.room, st.epoch), fmt.Sprintf(`[4,%d,1,7]`, st.room),
 	} {
 		got := st.a.next()
 		for strings.HasPrefix(got, "[9,") { // presence, whenever it was told
