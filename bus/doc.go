@@ -11,7 +11,7 @@
 //	r.edge.<edge>.<loop>.out     one loop of one edge      all output of all rooms with members there
 //	r.edge.<edge>.<loop>.nr.<n>  the same loop             NATS's "no responders" for its room number n
 //	r.open.<kind>                a queue group of workers  open a room, or say who has it
-//	r.worker.<worker>.<verb>     that worker               ping (does it have this room?), list
+//	r.worker.<worker>.<verb>     that worker               ping (does it have this room?), list, open (only there)
 //	r.list                       a queue group of workers  live rooms, of all workers
 //	r.announce                   every loop of every edge  new owners of rooms
 //	r.node.<name>                every node                heartbeats

@@ -28,6 +28,7 @@ const pongMillis = 10_000; // to answer a ping
 /** Codes after which a join may succeed a little later. */
 const passing = new Set(["unavailable", "overloaded", "rate_limited", "timeout"]);
 
+const longestMillis = 5_000; // between two tries to connect
 const steadyMillis = 2_000; // a connection that lasted so long was a success
 
 /**
@@ -245,7 +246,7 @@ export class Session extends Emitter {
     if (this.#openedAt && Date.now() - this.#openedAt >= steadyMillis) this.#attempt = 0;
     this.#openedAt = 0;
     const attempt = this.#attempt++;
-    const longest = Math.min(20_000, 500 * 2 ** attempt);
+    const longest = Math.min(longestMillis, 500 * 2 ** attempt);
     const delay = attempt === 0 && retry !== undefined ? retry : Math.random() * longest;
     this.#timer = setTimeout(() => this.#connect(), delay);
     this._emit("reconnecting", { attempt: attempt + 1, delay, code, message });

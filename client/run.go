@@ -7,23 +7,30 @@ import (
 	"time"
 )
 
+// How long a client waits before a try to come back, as PROTOCOL.md has it. A
+// longer pause would spread the clients of a server that was away for some seconds
+// over more time than it needs to take them in.
 const (
 	firstPause   = 500 * time.Millisecond
-	longestPause = 20 * time.Second
+	longestPause = 5 * time.Second
+	steady       = 2 * time.Second // a connection that lasted so long was a success
 )
 
 // run serves the connection and makes the next, until the client ends.
 func (c *Client) run(w *wire) {
 	defer close(c.done)
 	defer c.cancel()
+	var b backoff
 	for {
+		began := time.Now()
 		err := c.serve(w)
+		b.served(time.Since(began))
 		if c.lost(err) {
 			break
 		}
 		c.changed(err)
 		var again error
-		if w, again = c.comeBack(err); again != nil {
+		if w, again = c.comeBack(err, &b); again != nil {
 			c.finish(again)
 			break
 		}
@@ -75,11 +82,11 @@ func (c *Client) changed(err error) {
 
 // comeBack makes a new connection for the session and asks for all seats again.
 // It gives up only when the client is closed or the server refuses it for good.
-func (c *Client) comeBack(err error) (*wire, error) {
+func (c *Client) comeBack(err error, b *backoff) (*wire, error) {
 	var closed *CloseError
 	errors.As(err, &closed)
-	for attempt := 0; ; attempt++ {
-		if err := c.sleep(pause(attempt, closed)); err != nil {
+	for {
+		if err := c.sleep(b.pause(closed)); err != nil {
 			return nil, err
 		}
 		c.mu.Lock()
@@ -100,13 +107,25 @@ func (c *Client) comeBack(err error) (*wire, error) {
 	}
 }
 
-// pause is how long to wait before a try: the server's wish at first, then full
-// jitter.
-func pause(attempt int, closed *CloseError) time.Duration {
+// A backoff counts tries to come back since a connection lasted.
+type backoff struct{ tries int }
+
+// served takes note of a connection that has ended after so long.
+func (b *backoff) served(lasted time.Duration) {
+	if lasted >= steady {
+		b.tries = 0
+	}
+}
+
+// pause is how long to wait before the next try: what the server asked for, or
+// else a random time, longer with every try.
+func (b *backoff) pause(closed *CloseError) time.Duration {
+	tries := b.tries
+	b.tries++
 	if closed != nil && closed.Bye != "" && closed.Retry >= 0 {
 		return closed.Retry
 	}
-	return rand.N(min(longestPause, firstPause<<min(attempt, 10)))
+	return rand.N(min(longestPause, firstPause<<min(tries, 10)))
 }
 
 func (c *Client) sleep(d time.Duration) error {

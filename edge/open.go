@@ -103,11 +103,11 @@ func (lp *sessions) notOpened(r *room, err *bus.Error) {
 }
 
 // verdict says with which code a join fails; empty means to go on trying. That
-// nobody opens rooms of a kind may be the moment's fault, or, after enough tries,
-// the kind does not exist.
+// no worker opens rooms of a kind may be the moment's fault, or, after enough
+// tries, the kind does not exist. That no worker has room is said at once.
 func (lp *sessions) verdict(kind string, e *entry, code bus.Code, enough bool) bus.Code {
 	switch {
-	case !passing(code):
+	case !passing(code), code == bus.Overloaded:
 		return code
 	case code == bus.Unavailable && !e.resume && enough && lp.conn.Connected() && !lp.srv.kinds.has(kind):
 		return bus.UnknownKind

@@ -190,3 +190,21 @@ func TestReturnRefusedForNowIsAskedAgainAndForGoodIsNot(t *testing.T) {
 		})
 	}
 }
+
+func TestJoinIsRefusedAtOnceWhenNoWorkerHasRoom(t *testing.T) {
+	conn := openBus(t)
+	runWorker(t, conn, openStore(t, conn), "worker", rooms.Config{MaxRooms: 1})
+	s := startEdge(t, conn, Config{CommandTimeout: time.Hour}) // no client waits that long
+	a := connect(t, s, nativeName, "a")
+	a.send(`[2,1,"echo","first"]`)
+	a.joined(1)
+	a.send(`[2,2,"echo","second"]`)
+	for f := a.next(); ; f = a.next() {
+		if strings.HasPrefix(f, "[2,") {
+			if want := `[2,2,null,["overloaded","all workers have as many rooms as they may"]]`; f != want {
+				t.Errorf("got  %s\nwant %s", f, want)
+			}
+			return
+		}
+	}
+}

@@ -337,7 +337,7 @@ func (m *member) comeBack(err *client.CloseError) {
 		m.phase = phaseGone
 		return
 	}
-	limit := min(20*time.Second, 500*time.Millisecond<<min(m.attempt, 6))
+	limit := min(5*time.Second, 500*time.Millisecond<<min(m.attempt, 6))
 	pause := rand.N(limit)
 	if m.attempt == 0 && err.Bye != "" && err.Retry >= 0 {
 		pause = err.Retry

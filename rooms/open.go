@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"runtime/debug"
@@ -29,6 +30,7 @@ func (w *Worker) serve(ctx context.Context) (stop func(), err error) {
 	}
 	subjects := w.conn.Subjects()
 	handle(subjects.Worker(w.conn.Name(), "list"), "", w.answerLocalList)
+	handle(subjects.Worker(w.conn.Name(), "open"), "", w.openHereOnly)
 	handle(subjects.List(), "list", w.answerList)
 	for name := range w.kinds {
 		handle(subjects.Open(name), "open", w.answerOpen)
@@ -44,7 +46,21 @@ func (w *Worker) serve(ctx context.Context) (stop func(), err error) {
 
 // answerOpen serves the open subject of a kind: kind and id (empty: any with a
 // free seat) → id. When it answers, the room is live here or on another worker.
+// Overloaded means that no worker has room for it.
 func (w *Worker) answerOpen(ctx context.Context, body []byte) ([]byte, error) {
+	answer, err := w.openHereOnly(ctx, body)
+	if errors.Is(err, errFull) {
+		return w.openElsewhere(ctx, body)
+	}
+	return answer, err
+}
+
+// errFull says that the worker has as many rooms as it may.
+var errFull = &bus.Error{Code: bus.Overloaded, Message: "worker has as many rooms as it may"}
+
+// openHereOnly is answerOpen without the other workers' help, for those that ask
+// for theirs.
+func (w *Worker) openHereOnly(ctx context.Context, body []byte) ([]byte, error) {
 	rd := bus.NewReader(body)
 	name, id := rd.String(), rd.String()
 	kind := w.kinds[name]
@@ -77,7 +93,7 @@ func (w *Worker) open(ctx context.Context, kind *Kind, id string) error {
 		w.mu.Lock()
 		moving := w.moving[key]
 		room := w.rooms[key]
-		full := len(w.rooms) >= w.cfg.MaxRooms
+		full := len(w.rooms)+w.opening >= w.cfg.MaxRooms && kind.Name != kv.ShardKind
 		switch {
 		case moving != nil:
 		case room != nil:
@@ -88,10 +104,10 @@ func (w *Worker) open(ctx context.Context, kind *Kind, id string) error {
 			return bus.Errorf(bus.Unavailable, "worker leaves service")
 		case full:
 			w.mu.Unlock()
-			w.metrics.refuse(bus.Overloaded)
-			return bus.Errorf(bus.Overloaded, "worker has %d rooms", w.cfg.MaxRooms)
+			return errFull
 		default:
 			w.moving[key] = make(chan struct{})
+			w.opening++
 		}
 		w.mu.Unlock()
 		if moving == nil {
@@ -111,19 +127,18 @@ func (w *Worker) open(ctx context.Context, kind *Kind, id string) error {
 }
 
 // openHere claims a room that is not in memory and brings it there. It returns
-// nil if another worker has it.
+// nil if another worker has it. The caller has counted it in w.opening.
 func (w *Worker) openHere(ctx context.Context, kind *Kind, key string) (*Room, error) {
-	c, err := w.claim(ctx, kind, key)
-	if err != nil || c.elsewhere {
+	r, err := w.claimAndBuild(ctx, kind, key)
+	w.mu.Lock()
+	w.opening--
+	if r != nil {
+		w.rooms[key] = r
+	}
+	w.mu.Unlock()
+	if r == nil {
 		return nil, err
 	}
-	r, err := w.build(kind, key, c)
-	if err != nil {
-		return nil, fmt.Errorf("restore room %q: %w", key, err)
-	}
-	w.mu.Lock()
-	w.rooms[key] = r
-	w.mu.Unlock()
 	if w.own.Load() != r.own { // and before: disown finds it
 		w.drop(r)
 		return nil, bus.Errorf(bus.Unavailable, "worker was replaced")
@@ -133,6 +148,19 @@ func (w *Worker) openHere(ctx context.Context, kind *Kind, key string) (*Room, e
 		return nil, err
 	}
 	w.metrics.opened.Inc()
+	return r, nil
+}
+
+// claimAndBuild makes a room of this worker's own; nil if another one has it.
+func (w *Worker) claimAndBuild(ctx context.Context, kind *Kind, key string) (*Room, error) {
+	c, err := w.claim(ctx, kind, key)
+	if err != nil || c.elsewhere {
+		return nil, err
+	}
+	r, err := w.build(kind, key, c)
+	if err != nil {
+		return nil, fmt.Errorf("restore room %q: %w", key, err)
+	}
 	return r, nil
 }
 

@@ -18,7 +18,7 @@ import (
 
 // Config says how a worker runs. The zero Config is usable.
 type Config struct {
-	MaxRooms      int           // in memory at once; more are refused as overloaded; zero means 100,000
+	MaxRooms      int           // in memory at once; those that are being opened too; if no worker has room more are refused as overloaded; zero means 100,000
 	Shards        int           // goroutines that take commands off NATS; zero means GOMAXPROCS, at most 4
 	Writers       int           // records written at once; zero means 8
 	KVShards      int           // parts of the shared data (package kv), the same for all workers and for ever; zero means 1
@@ -92,6 +92,7 @@ type Worker struct {
 
 	mu        sync.RWMutex // guards what follows; not held over I/O or callbacks
 	rooms     map[string]*Room
+	opening   int                      // rooms that are being claimed and built: not in rooms yet, but they will be
 	moving    map[string]chan struct{} // keys of rooms that are being opened or given up; closed afterwards
 	endpoints map[bus.Address]*endpoint
 	barriers  map[*bus.Msg]chan struct{} // in the shards' channels
