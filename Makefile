@@ -1,10 +1,13 @@
 # make test does everything on a fresh machine that has Go, Node, make and git.
-.PHONY: test run vet lint unit portable web browser clients setup fuzz clean
+.PHONY: test run vet lint unit portable web browser clients setup fuzz proof clean
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Looked up each time it is used, so that browser finds what setup has installed.
 CHROMIUM ?= $(or $(shell command -v chromium),$(shell command -v chromium-browser),$(shell command -v google-chrome))
 FUZZTIME ?= 30s
+SEEDS ?= $(shell seq 5001 5020)
+KVSEEDS ?= $(shell seq 5101 5110)
+CHAOSTIME ?= 60s
 
 test: vet lint unit portable web browser clients
 
@@ -71,6 +74,22 @@ fuzz:
 			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$pkg || exit 1; \
 		done; \
 	done
+
+# What takes longer than a test may: chaos over SEEDS and kvchaos over KVSEEDS,
+# then all fuzz targets. What each seed printed stays in a directory that the
+# summary names. All run to the end; it fails if any of them has failed.
+proof:
+	@dir=$$(mktemp -d) && failed=0 && go build -o "$$dir/loadtest" ./loadtest || exit 1; \
+	prove() { \
+		echo "$$1 $$2"; \
+		if "$$dir/loadtest" $$1 -seed $$2 -for $(CHAOSTIME) >"$$dir/$$1-$$2.log" 2>&1; then echo "ok    $$1 $$2" >>"$$dir/summary"; \
+		else failed=1; echo "FAIL  $$1 $$2  $$dir/$$1-$$2.log" >>"$$dir/summary"; fi; \
+	}; \
+	for seed in $(SEEDS); do prove chaos $$seed; done; \
+	for seed in $(KVSEEDS); do prove kvchaos $$seed; done; \
+	if $(MAKE) --no-print-directory fuzz >"$$dir/fuzz.log" 2>&1; then echo "ok    fuzz" >>"$$dir/summary"; \
+	else failed=1; echo "FAIL  fuzz  $$dir/fuzz.log" >>"$$dir/summary"; fi; \
+	cat "$$dir/summary"; echo "output of each: $$dir"; exit $$failed
 
 clean:
 	rm -rf client/node_modules cmd/roomd/webtest/node_modules kv/front/clienttest/node_modules

@@ -134,12 +134,16 @@ func sorted(rooms []Listing) []Listing {
 	return slices.Clip(rooms[:min(len(rooms), maxListed)])
 }
 
+// hidden reports whether a kind is roomd's own, such as that of the shards of
+// shared data. No list shows what is of it.
+func hidden(kind string) bool { return strings.HasPrefix(kind, "_") }
+
 // localList returns the rooms of this worker.
 func (w *Worker) localList(kind string) []Listing {
 	var rooms []Listing
 	w.mu.RLock()
 	for _, r := range w.rooms {
-		if kind == "" || r.kind.Name == kind {
+		if (kind == "" || r.kind.Name == kind) && !hidden(r.kind.Name) {
 			rooms = append(rooms, Listing{
 				Kind: r.kind.Name, ID: r.ID(), Members: int(r.size.Load()), Seats: r.kind.Seats, meta: r.metaBytes(),
 			})
@@ -220,7 +224,7 @@ func (w *Worker) dormant(ctx context.Context, kind string) ([]Listing, error) {
 	var rooms []Listing
 	for _, name := range kinds {
 		k := w.kinds[name]
-		if k == nil {
+		if k == nil || hidden(name) {
 			continue // hosted by others; they know its seats
 		}
 		keys, err := w.store.Keys(ctx, name, maxListed)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"roomd/bus"
+	"roomd/kv"
 )
 
 func TestListShowsLiveRoomsOfAllWorkersAndDormantOnes(t *testing.T) {
@@ -191,5 +192,33 @@ func TestRoomListsOthersFromGo(t *testing.T) {
 	e.send(key, bus.Command{Op: bus.OpSend, Member: m, Event: []byte("list")})
 	if it := e.awaitOp(bus.ItemMessage); unpack[int](t, it.Data) != 2 {
 		t.Errorf("lobby sees %x rooms, want 2", it.Data)
+	}
+}
+
+func TestListsShowNoShardsOfTheSharedData(t *testing.T) {
+	b := startBus(t)
+	w, _ := b.worker(t, "w1", Config{}, counterKind())
+	if err := b.openStore(t, "client").Set(t.Context(), "a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	e := b.edge(t, "e1")
+	e.open("counter", "a")
+	for kind, want := range map[string]string{"": "[[counter a 0 0 <nil>]]", kv.ShardKind: "[]", kv.PageKind: "[]"} {
+		answer, err := e.conn.Request(t.Context(), e.conn.Subjects().List(), bus.AppendUint(bus.AppendString(nil, kind), 10))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(unpack[[][]any](t, answer)); got != want {
+			t.Errorf("a client's list of %q = %s, want %s", kind, got, want)
+		}
+		list, err := w.List(t.Context(), Query{Kind: kind})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range list {
+			if l.Kind != "counter" {
+				t.Errorf("a room's list of %q shows %s.%s", kind, l.Kind, l.ID)
+			}
+		}
 	}
 }
