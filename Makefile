@@ -78,7 +78,7 @@ fuzz:
 # What takes longer than a test may: chaos over SEEDS and kvchaos over KVSEEDS,
 # then all fuzz targets. What each seed printed stays in a directory that the
 # summary names. All run to the end; it fails if any of them has failed.
-proof:
+proof: # calls make by name: with its variable, make -n would run all this
 	@dir=$$(mktemp -d) && failed=0 && go build -o "$$dir/loadtest" ./loadtest || exit 1; \
 	prove() { \
 		echo "$$1 $$2"; \
@@ -87,7 +87,7 @@ proof:
 	}; \
 	for seed in $(SEEDS); do prove chaos $$seed; done; \
 	for seed in $(KVSEEDS); do prove kvchaos $$seed; done; \
-	if $(MAKE) --no-print-directory fuzz >"$$dir/fuzz.log" 2>&1; then echo "ok    fuzz" >>"$$dir/summary"; \
+	if make --no-print-directory fuzz >"$$dir/fuzz.log" 2>&1; then echo "ok    fuzz" >>"$$dir/summary"; \
 	else failed=1; echo "FAIL  fuzz  $$dir/fuzz.log" >>"$$dir/summary"; fi; \
 	cat "$$dir/summary"; echo "output of each: $$dir"; exit $$failed
 

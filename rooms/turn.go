@@ -13,6 +13,16 @@ import (
 // room needs another turn at once. A room whose changes are being committed
 // stays queued, as far as its mailbox knows, until acked queues it.
 func (r *Room) runTurn(t *turn) (again bool) {
+	if r.oneTurn(t) {
+		r.worker.append(r) // from here the room may be in its next turn
+		return false
+	}
+	return r.rest != nil || r.box.rest()
+}
+
+// oneTurn is a turn without what follows it. It reports whether the room waits
+// for its entry, which is to be appended.
+func (r *Room) oneTurn(t *turn) (waits bool) {
 	t.begin(r)
 	if r.trail != nil && r.trail.waiting {
 		r.committed()
@@ -23,7 +33,7 @@ func (r *Room) runTurn(t *turn) (again bool) {
 	}
 	for !r.work(b) {
 	}
-	waits := t.release()
+	waits = t.release()
 	if b != nil {
 		if b.next < len(b.entries) {
 			r.rest = b
@@ -33,11 +43,7 @@ func (r *Room) runTurn(t *turn) (again bool) {
 	}
 	r.afterTurn(t)
 	t.end()
-	if waits {
-		r.worker.append(r) // from here the room may be in its next turn
-		return false
-	}
-	return r.rest != nil || r.box.rest()
+	return waits
 }
 
 // work runs callbacks. It reports false if one of them panicked: then the room
