@@ -136,13 +136,13 @@ func (p *planner) pick(at time.Duration) bool {
 		free := p.free(k, p.faults, at)
 		// The quiet is long enough for a process to start; what takes longer begins earlier.
 		room := p.end - at - max(k.mend-assumed, 0)
-		if len(free) == 0 || k.mend > assumed && room < max(k.shortest, halfSec) {
+		if len(free) == 0 || k.mend > assumed && room < max(k.shortest, half) {
 			continue
 		}
 		if f.Length = k.shortest; k.longest > k.shortest {
 			f.Length += rand64(p.rng, k.longest-k.shortest)
 		}
-		f.Length = min(f.Length, max(room, halfSec)).Truncate(time.Millisecond)
+		f.Length = min(f.Length, max(room, half)).Truncate(time.Millisecond)
 		f.Index, f.Dice = free[p.rng.IntN(len(free))], p.dice.Uint64()
 		p.faults = append(p.faults, f)
 		p.bag = slices.Delete(p.bag, i, i+1)

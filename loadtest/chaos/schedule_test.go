@@ -74,7 +74,7 @@ func TestScheduleNeverTakesTooMuch(t *testing.T) {
 		end := length - min(tail, length/3)
 		for i, f := range faults {
 			k := f.sort()
-			if f.At+f.Length > length || f.At < min(lead, length/5) || f.Length > max(k.longest, halfSec) {
+			if f.At+f.Length > length || f.At < min(lead, length/5) || f.Length > max(k.longest, half) {
 				t.Errorf("%+v is outside of %v, or of its bound", f, length)
 			}
 			if k.mend > assumed && f.over() > end+assumed {

@@ -143,6 +143,7 @@ func (room *Room) readSynced(ctx context.Context, p *player, players []*player) 
 
 // A heardTold is what a member alone is told: [number, user, id].
 type heardTold struct {
+	//lint:ignore U1000 tells the decoder
 	_msgpack struct{} `msgpack:",as_array"`
 	Number   int
 	User     string

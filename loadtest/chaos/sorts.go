@@ -29,7 +29,7 @@ const (
 
 const (
 	sec     = time.Second
-	halfSec = 500 * time.Millisecond
+	half    = 500 * time.Millisecond
 	assumed = 2 * sec // what a process needs to start or end
 )
 
@@ -47,21 +47,21 @@ var sorts = slices.Concat([]sort{
 	forRoles(sort{name: "restart", mend: assumed}, "worker", "edge", "nats"),                               // SIGKILL, and started again at once
 	forRoles(sort{name: "drain", mend: assumed}, "worker", "edge", "nats"),                                 // SIGTERM, and started again when it has ended
 	forRoles(sort{name: "pause", shortest: sec, longest: 8 * sec}, "worker", "edge", "nats"),               // SIGSTOP, then SIGCONT
-	forRoles(sort{name: "cut", shortest: halfSec, longest: 4 * sec}, "worker", "edge"),
-	forRoles(sort{name: "stall", shortest: halfSec, longest: 6 * sec}, "worker", "edge"),
-	forRoles(sort{name: "hold", shortest: halfSec, longest: 6 * sec}, "worker", "edge"),                          // one direction of its link
+	forRoles(sort{name: "cut", shortest: half, longest: 4 * sec}, "worker", "edge"),
+	forRoles(sort{name: "stall", shortest: half, longest: 6 * sec}, "worker", "edge"),
+	forRoles(sort{name: "hold", shortest: half, longest: 6 * sec}, "worker", "edge"),                             // one direction of its link
 	forRoles(sort{name: "delay", shortest: sec, longest: 8 * sec}, "worker", "edge"),                             // one direction, or both
 	forRoles(sort{name: "abort", mend: assumed}, "worker", "edge"),                                               // SIGTERM, and SIGKILL while it drains
 	forRoles(sort{name: "starve", shortest: 2 * sec, longest: 8 * sec, mend: assumed}, "worker", "edge", "nats"), // a tenth of its CPU
 	[]sort{
 		{name: "starve-all", of: "every", hits: hitAll, shortest: 2 * sec, longest: 6 * sec, mend: 4 * sec, alone: true},
 		{name: "chase-worker", of: "worker", hits: hitTwo, shortest: sec, longest: 4 * sec, mend: assumed}, // SIGKILL, and of another during the takeover
-		{name: "kill-workers", of: "worker", hits: hitAll, shortest: halfSec, longest: 5 * sec, mend: 3 * sec},
+		{name: "kill-workers", of: "worker", hits: hitAll, shortest: half, longest: 5 * sec, mend: 3 * sec},
 		{name: "kill-quorum", of: "nats", hits: hitMost, shortest: sec, longest: 15 * sec, mend: 4 * sec},
 		{name: "isolate-nats", of: "nats", shortest: sec, longest: 8 * sec, mend: assumed}, // from the other servers
 		{name: "split-nats", of: "nats", hits: hitAll, shortest: sec, longest: 8 * sec, mend: 4 * sec},
 		{name: killLeader, of: "nats", shortest: sec, longest: 5 * sec, mend: assumed},
-		{name: LoseStore, of: "nats", hits: hitAll, shortest: halfSec, longest: 3 * sec, mend: 14 * sec, alone: true},
+		{name: LoseStore, of: "nats", hits: hitAll, shortest: half, longest: 3 * sec, mend: 14 * sec, alone: true},
 		{name: "fill-store", of: "nats", hits: hitAll, shortest: sec, longest: 6 * sec, mend: 6 * sec},
 		{name: "fill-nats", of: "nats", shortest: sec, longest: 6 * sec, mend: 6 * sec},
 		{name: "listen-bus", shortest: 3 * sec, longest: 10 * sec},

@@ -55,16 +55,6 @@ func ParseKinds(names []string) ([]string, error) {
 	return names, nil
 }
 
-// workloadOf is the workload of one of Kinds.
-func workloadOf(kind string) *workload {
-	for i := range workloads {
-		if workloads[i].kind == kind {
-			return &workloads[i]
-		}
-	}
-	panic("chaos: kind " + kind + " was not checked by ParseKinds")
-}
-
 // A plot is what one room of a run is to be.
 type plot struct {
 	*workload
