@@ -33,6 +33,9 @@ func (w *Worker) claim(ctx context.Context, kind *Kind, key string) (claim, erro
 		c, err := w.tryClaim(ctx, kind, key)
 		if !errors.Is(err, kv.ErrConflict) && !errors.Is(err, kv.ErrExists) {
 			if err != nil && bus.AsError(err).Code == bus.Internal && !errors.Is(err, errRecord) {
+				if w.serving.Err() != nil && errors.Is(err, context.Canceled) {
+					return c, bus.Errorf(bus.Unavailable, "worker leaves service")
+				}
 				// NATS's own errors: the store is not there now.
 				w.cfg.Log.Warn("room not opened", "room", key, "err", err)
 				err = bus.Errorf(bus.Unavailable, "records cannot be reached")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -130,8 +131,11 @@ func (k *keeper) finish(ctx context.Context, j job) {
 			k.worker.forget(j.room)
 			return
 		case time.Now().After(until) || ctx.Err() != nil || errors.Is(err, kv.ErrTooLarge):
-			log.Error("last record not written: what counts is the one before, and the log", "room", j.room.key,
-				"epoch", j.room.epoch, "bytes", len(j.value), "err", err)
+			level, text := slog.LevelError, "last record not written: what counts is the one before"
+			if j.room.trail != nil && !errors.Is(err, kv.ErrTooLarge) { // as when Config.Drain was too short
+				level, text = slog.LevelWarn, "last record not written: nothing is lost, the log has what the one before lacks"
+			}
+			log.Log(ctx, level, text, "room", j.room.key, "epoch", j.room.epoch, "bytes", len(j.value), "err", err)
 			// In its turn: the last entry may still be on its way to the log.
 			k.worker.post(j.room, (*Room).abandon)
 			return
