@@ -103,6 +103,11 @@ type Config struct {
 	// once; more wait. Zero means 64.
 	MaxOpens int
 
+	// MaxOpenQueue is how many of those may wait in one loop. A join of a room that
+	// is not open is refused as overloaded beyond that, and when its turn would not
+	// come in half of CommandTimeout. Zero means 8,192.
+	MaxOpenQueue int
+
 	// EnvelopeQueue is how many envelopes of rooms may wait for one loop; more
 	// are lost, which shows as a gap and is repaired. Zero means 32,768.
 	EnvelopeQueue int
@@ -120,7 +125,7 @@ func (cfg Config) withDefaults() (Config, error) {
 		"OutboxBytes": cfg.OutboxBytes, "DropBytes": cfg.DropBytes, "BufferBytes": cfg.BufferBytes,
 		"SendBufferBytes": cfg.SendBufferBytes, "MaxRooms": cfg.MaxRooms, "MaxInFlight": cfg.MaxInFlight,
 		"CommandsPerSecond": cfg.CommandsPerSecond, "CommandBurst": cfg.CommandBurst,
-		"AbuseLimit": cfg.AbuseLimit, "MaxOpens": cfg.MaxOpens, "EnvelopeQueue": cfg.EnvelopeQueue,
+		"AbuseLimit": cfg.AbuseLimit, "MaxOpens": cfg.MaxOpens, "MaxOpenQueue": cfg.MaxOpenQueue, "EnvelopeQueue": cfg.EnvelopeQueue,
 	} {
 		if n < 0 {
 			return cfg, fmt.Errorf("edge config: %s is %d, must not be negative", name, n)

@@ -65,6 +65,13 @@
 // when the two hear of each other again all members join again, within bounds
 // (about 2,000 members of a loop every 10 ms), as they do after NATS was away.
 //
+// A room may refuse a member that the edge brings back in: its mailbox is full, or
+// it read the request too late. That says nothing about the seat, so the member
+// stays, hears "paused", and the room is asked again, 25 to 50 ms later at first
+// and then less often, up to every two seconds. Every OpJoin has a number, which
+// the answer gives back: an answer to an earlier return is not taken for one to
+// the next.
+//
 // # What you can rely on
 //
 // Messages reach a conn in the room's order without a gap or a duplicate, or
@@ -95,6 +102,7 @@
 //	rooms of one conn                            refused too_many_rooms
 //	commands without a reply, of one member      refused in_flight
 //	the same, their bytes, of one loop           refused overloaded
+//	rooms that wait to be opened                 refused overloaded, at once or within two seconds
 //	time to a join's or command's answer         refused unavailable or timeout
 //	nesting of a value                           closed bad_frame
 //	requests to workers                          wait; one a room and one a session

@@ -27,6 +27,7 @@ type entry struct {
 	any      bool   // the client named no id
 	tries    uint8  // any: how often no room was found, or a full one
 	asking   bool   // any: a worker is asked for a room
+	queued bool // asking: the request had to wait for its turn
 	sent     bool
 	sentAt   uint32 // loop's milliseconds
 	until    uint32 // with ref: when to give up
@@ -355,11 +356,7 @@ func (lp *sessions) endEntries() {
 		r := e.m.room
 		switch {
 		case e.ref != 0 && lp.after(e.until):
-			code := bus.Unavailable
-			if e.sent {
-				code = bus.Timeout
-			}
-			lp.turnAway(e.m, code, "")
+			lp.turnAway(e.m, e.late(), "")
 		case r == nil:
 			if !e.asking {
 				lp.lookForRoom(e.m)
@@ -370,6 +367,17 @@ func (lp *sessions) endEntries() {
 			lp.sendJoin(e.m)
 		}
 	}
+}
+
+// late is the code for a join that was not answered in time.
+func (e *entry) late() bus.Code {
+	switch {
+	case e.sent:
+		return bus.Timeout
+	case e.queued || e.m.room != nil && e.m.room.queued:
+		return bus.Overloaded
+	}
+	return bus.Unavailable
 }
 
 // stray takes output of a room that nobody here is in: if it lets somebody in,

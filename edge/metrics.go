@@ -46,7 +46,7 @@ type counters struct {
 }
 
 type gauges struct {
-	rooms, inFlight, entering, paused, stalled int64
+	rooms, inFlight, entering, paused, stalled, openQueue int64
 }
 
 // codes are the refusals that have a line of their own in the metrics: kinds may
@@ -94,7 +94,7 @@ func (c *counters) turn(took time.Duration) {
 func (c *counters) add(o *counters) {
 	for _, v := range [...]struct{ sum, more *int64 }{
 		{&c.sessions, &o.sessions}, {&c.memberships, &o.memberships}, {&c.rooms, &o.rooms}, {&c.inFlight, &o.inFlight},
-		{&c.entering, &o.entering}, {&c.paused, &o.paused}, {&c.stalled, &o.stalled},
+		{&c.entering, &o.entering}, {&c.paused, &o.paused}, {&c.stalled, &o.stalled}, {&c.openQueue, &o.openQueue},
 	} {
 		*v.sum += *v.more
 	}
@@ -132,6 +132,7 @@ type board struct {
 func (lp *sessions) publishCounts() {
 	c := &lp.counts
 	c.rooms, c.entering, c.stalled = int64(len(lp.rooms)), int64(len(lp.entries)), int64(len(lp.stale))
+	c.openQueue = int64(lp.waiting.len())
 	c.inFlight, c.paused = 0, 0
 	for _, r := range lp.retries {
 		if r.phase == roomWaiting && lp.byNo[r.no] == r { // retry will forget the others
@@ -192,6 +193,7 @@ var (
 	descInFlight    = desc("commands_in_flight", "Commands without a reply.")
 	descEntering    = desc("entering", "Memberships that wait for a room's answer.")
 	descPaused      = desc("rooms_paused", "Rooms that nobody could open; tried again.")
+	descOpenQueue   = desc("open_queue", "Requests to open or list rooms that wait for their turn.")
 	descStalled     = desc("stale_members", "Members that missed patches and wait for a state.")
 	descBuffers     = desc("buffer_bytes", "Memory of outboxes and half-received messages.")
 	descLimit       = desc("limit", "What Config allows.", "limit")
@@ -264,7 +266,7 @@ func (s *Server) collectGauges(c *counters, t *stats, gauge func(*prometheus.Des
 	for d, v := range map[*prometheus.Desc]int64{
 		descConns: t.open, descHalfOpen: t.halfOpen, descSessions: c.sessions, descMemberships: c.memberships,
 		descRooms: c.rooms, descInFlight: c.inFlight, descEntering: c.entering, descPaused: c.paused,
-		descStalled: c.stalled, descBuffers: t.bufferBytes,
+		descStalled: c.stalled, descOpenQueue: c.openQueue, descBuffers: t.bufferBytes,
 	} {
 		gauge(d, float64(v))
 	}
@@ -274,7 +276,7 @@ func (s *Server) collectGauges(c *counters, t *stats, gauge func(*prometheus.Des
 		"message_bytes": cfg.MaxMessageBytes, "outbox_bytes": cfg.OutboxBytes, "drop_bytes": cfg.DropBytes,
 		"buffer_bytes": cfg.BufferBytes, "rooms_per_conn": cfg.MaxRooms, "in_flight": cfg.MaxInFlight,
 		"commands_per_second": cfg.CommandsPerSecond, "command_burst": cfg.CommandBurst, "refused_per_conn": cfg.AbuseLimit,
-		"opens": cfg.MaxOpens * cfg.Loops, "envelope_queue": cfg.EnvelopeQueue,
+		"opens": cfg.MaxOpens * cfg.Loops, "open_queue": cfg.MaxOpenQueue * cfg.Loops, "envelope_queue": cfg.EnvelopeQueue,
 	} {
 		gauge(descLimit, float64(v), name)
 	}

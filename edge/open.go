@@ -58,12 +58,19 @@ func (lp *sessions) lost(r *room) {
 }
 
 func (lp *sessions) open(r *room) {
+	// Members that were in before go first: their rooms wait, however long it takes.
+	if lp.waiting.len() >= lp.cfg.MaxOpenQueue || len(r.members) == 0 && lp.crowded() {
+		lp.notOpened(r, errCrowded)
+		return
+	}
 	r.phase = roomOpening
 	try := r.try
 	lp.counts.opens++
-	lp.call(lp.subjects.Open(r.kind()), openBody(r.kind(), r.id()), true, func(_ []byte, err error) {
-		if lp.byNo[r.no] != r || r.phase != roomOpening || r.try != try {
-			return // nobody wants it any more, or it has spoken already
+	// Not if no member wants it any more, or it has spoken already.
+	wanted := func() bool { return lp.byNo[r.no] == r && r.phase == roomOpening && r.try == try }
+	opened := func(_ []byte, err error) {
+		if !wanted() {
+			return
 		}
 		if err != nil {
 			lp.notOpened(r, bus.AsError(err))
@@ -73,6 +80,10 @@ func (lp *sessions) open(r *room) {
 		r.retries = min(r.retries+1, 16) // until somebody is let in
 		r.phase, r.opened = roomLive, true
 		lp.enterAll(r)
+	}
+	lp.call(request{
+		subject: lp.subjects.Open(r.kind()), body: openBody(r.kind(), r.id()), open: true,
+		wanted: wanted, queued: &r.queued, done: opened,
 	})
 }
 
@@ -182,11 +193,16 @@ func (lp *sessions) alive(r *room) {
 // lookForRoom asks for any open room of a kind, and enters it.
 func (lp *sessions) lookForRoom(m *membership) {
 	e := m.entry
+	if lp.crowded() {
+		lp.turnAway(m, errCrowded.Code, errCrowded.Message)
+		return
+	}
 	e.asking = true
 	lp.counts.opens++
-	lp.call(lp.subjects.Open(e.kind), openBody(e.kind, ""), true, func(body []byte, err error) {
-		if m.entry != e {
-			return // given up
+	wanted := func() bool { return m.entry == e } // else it was given up
+	found := func(body []byte, err error) {
+		if !wanted() {
+			return
 		}
 		e.asking = false
 		if err != nil {
@@ -207,6 +223,10 @@ func (lp *sessions) lookForRoom(m *membership) {
 			return
 		}
 		lp.enter(m, key)
+	}
+	lp.call(request{
+		subject: lp.subjects.Open(e.kind), body: openBody(e.kind, ""), open: true,
+		wanted: wanted, queued: &e.queued, done: found,
 	})
 }
 
@@ -236,7 +256,7 @@ func (lp *sessions) list(s *session, f *frame) {
 	s.asked = true
 	ref := f.ref
 	body := bus.AppendUint(bus.AppendString(nil, kind), limit)
-	lp.call(lp.subjects.List(), body, false, func(rows []byte, err error) {
+	lp.call(request{subject: lp.subjects.List(), body: body, done: func(rows []byte, err error) {
 		s.asked = false
 		if s.state != sessionWelcome {
 			return
@@ -251,7 +271,7 @@ func (lp *sessions) list(s *session, f *frame) {
 			return
 		}
 		lp.send(s, appendRooms(lp.wire[:0], ref, rows), false)
-	})
+	}})
 }
 
 const (

@@ -208,3 +208,32 @@ func TestJoinIsRefusedAtOnceWhenNoWorkerHasRoom(t *testing.T) {
 		}
 	}
 }
+
+func TestJoinsOfMoreNewRoomsThanCanBeOpenedAreRefusedAsOverloaded(t *testing.T) {
+	conn := openBus(t)
+	const joins = 2000
+	slow := func() rooms.Handler {
+		time.Sleep(5 * time.Millisecond) // 200 a second
+		return &parrot{new(parrotState)}
+	}
+	runWorker(t, conn, openStore(t, conn), "worker", rooms.Config{}, rooms.Kind{Name: "slow", New: slow})
+	s := startEdge(t, conn, unlimited(Config{MaxOpens: 1, MaxRooms: joins, CommandTimeout: 4 * time.Second}))
+	c := connect(t, s, jsonName, "a")
+	for i := range joins {
+		c.send(fmt.Sprintf(`[2,%d,"slow","r%d"]`, i+1, i))
+	}
+	in, refused := 0, 0
+	for in+refused < joins {
+		switch f := c.next(); {
+		case strings.Contains(f, `,null,["overloaded","too many rooms are being opened"]]`):
+			refused++
+		case strings.HasPrefix(f, "[2,") && !strings.Contains(f, `,null,["`):
+			in++
+		case strings.HasPrefix(f, "[2,"):
+			t.Fatalf("join refused otherwise: %s", f)
+		}
+	}
+	if in == 0 || refused == 0 {
+		t.Errorf("%d in, %d refused, want some of each", in, refused)
+	}
+}

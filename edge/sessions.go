@@ -53,7 +53,8 @@ type sessions struct {
 	pokes    int                    // how often rooms are still to be asked for their owners
 	opens    int                    // requests out
 	asked    map[*answer]struct{}   // those of them that open a room
-	waiting  []func()               // requests that wait for their turn
+	waiting  requestQueue           // requests that wait for their turn
+	pace     opensPace              // of requests
 	early    []func()               // answers that came before their requests had returned
 
 	flightBytes int // in flights
@@ -199,6 +200,7 @@ func (lp *sessions) second(now time.Time) {
 	lp.endGreetings()
 	lp.endFlights()
 	lp.endEntries()
+	lp.shed()
 	lp.endLeaves()
 	lp.askStates()
 	lp.tellAways()

@@ -244,7 +244,7 @@ func TestRequestThatADeadWorkerMayHaveHadIsMadeAgain(t *testing.T) {
 		r.say(r.admit(r.command(bus.OpJoin), 1, nil))
 		a.until("[2,")
 	}
-	waitFor(t, sc.s, "no request", func(lp *sessions) bool { return lp.opens == 0 && len(lp.asked)+len(lp.waiting) == 0 })
+	waitFor(t, sc.s, "no request", func(lp *sessions) bool { return lp.opens == 0 && len(lp.asked)+lp.waiting.len() == 0 })
 }
 
 func TestOpeningIsTriedAgainSoonAndThenLessOften(t *testing.T) {

@@ -36,6 +36,7 @@ type options struct {
 	spread         time.Duration
 	cost           costOptions
 	takeover       takeoverOptions
+	opens          opensOptions
 	chaos          chaosOptions
 	kv             kvOptions
 	kvChaos        kvChaosOptions
@@ -89,6 +90,8 @@ var scenarios = []scenario{
 		flags: costFlags, do: doCost},
 	{name: "takeover", kind: "ledger", what: "a worker of a cluster dies, hangs or drains: how long its rooms are away",
 		flags: takeoverFlags, do: doTakeover, cluster: true},
+	{name: "opens", kind: "echo", what: "new rooms of a cluster, all joined at the same moment",
+		flags: opensFlags, do: doOpens, cluster: true},
 	{name: "chaos", what: "everything is killed, hung, drained and cut off by a seeded schedule; every promise is checked",
 		flags: chaosFlags, do: doChaos, cluster: true},
 	{name: "kv", what: "the Redis in it: how fast, beside redis-server", flags: kvFlags, do: doKV, cluster: true},
@@ -264,6 +267,10 @@ func (o *options) check() error {
 		}
 	case "takeover":
 		if err := o.checkTakeover(); err != nil {
+			return err
+		}
+	case "opens":
+		if err := o.checkOpens(); err != nil {
 			return err
 		}
 	case "chaos":

@@ -98,7 +98,7 @@
 //     reply, no message, no patch, before the log has what caused it.
 //   - R6, once: a numbered command is applied once and keeps its reply until the
 //     client has it. Numbers and replies survive with the state.
-//   - R7, bounds: mailbox, history, kept replies, timers and what Go runs have
+//   - R7, bounds: rooms in memory, mailbox, history, kept replies, timers and what Go runs have
 //     limits; beyond them commands are refused with a code, histories forget
 //     the oldest, and metrics count it.
 //
