@@ -26,12 +26,13 @@ type request struct {
 	body    []byte
 	open    bool                         // a room; such a request does no harm twice
 	wanted  func() bool                  // asked when its turn comes; nil: always
-	queued  *bool                        // tells whether it waits for its turn; may be nil
+	until   uint32                       // loop's milliseconds when nobody waits for it any more; 0: never
+	queued  *bool                        // set if it has to wait for its turn; may be nil
 	done    func(body []byte, err error) // runs on the loop, never during call; not at all if it was wanted no more
 }
 
 // call sends a request to workers. At most Config.MaxOpens are out at once, the
-// others wait their turn, those to open a room only while crowded does not hold. A
+// others wait their turn, those to open a room unless crowded holds. A
 // request to open is given up when a worker is lost, as that one may have had it,
 // and made again.
 func (lp *sessions) call(q request) {
@@ -68,15 +69,12 @@ func (lp *sessions) answer(a *answer, body []byte, err error) {
 	a.done = nil
 	delete(lp.asked, a)
 	lp.opens--
-	lp.notePace()
+	lp.pace.answers++
 	done(body, err)
 	for lp.opens < lp.cfg.MaxOpens {
 		q, ok := lp.waiting.next()
 		if !ok {
 			return
-		}
-		if q.queued != nil {
-			*q.queued = false
 		}
 		if q.wanted == nil || q.wanted() {
 			lp.call(q)
@@ -84,34 +82,60 @@ func (lp *sessions) answer(a *answer, body []byte, err error) {
 	}
 }
 
-// notePace keeps the time from one answer to the next while requests wait, on
-// average.
-func (lp *sessions) notePace() {
-	if lp.waiting.len() > 0 {
-		took := min(lp.l.ms-lp.answeredAt, maxRetry)
-		lp.openEvery += (float32(took) - lp.openEvery) / paceOver
+// An opensPace is how fast a loop's requests are answered while some wait for their
+// turn: their number and the milliseconds it took, those of the last seconds more
+// than those before.
+type opensPace struct {
+	waited    bool // all of the second before
+	answers   int  // in this second
+	sum, ms   float32
+	perAnswer float32 // milliseconds; 0: not known
+}
+
+// second is called once a second, and told whether requests wait.
+func (p *opensPace) second(waiting bool) {
+	if waiting && p.waited && p.answers > 0 {
+		p.sum, p.ms = p.sum/2+float32(p.answers), p.ms/2+1000
+		p.perAnswer = p.ms / p.sum
 	}
-	lp.answeredAt = lp.l.ms
+	if !waiting {
+		p.sum, p.ms, p.perAnswer = 0, 0, 0
+	}
+	p.waited, p.answers = waiting, 0
 }
 
-const paceOver = 64 // answers; one turn of a loop has several
+// inTime reports whether a request with n others before it will probably have its
+// turn, and its answer, before a client gives up at until. Zero stands for members
+// that were in before, who wait however long it takes.
+func (lp *sessions) inTime(n int, until uint32) bool {
+	return until == 0 || float32(n)*lp.pace.perAnswer <= float32(int32(until-lp.l.ms))*3/4
+}
 
-// crowded reports whether a request that is made now would wait for its turn
-// longer than half of what a client waits for its join, or whether more wait than
-// may. A client that hears it soon can come again when it is of use.
-func (lp *sessions) crowded() bool {
+// crowded reports whether a request that is made now is better refused: a client
+// that hears it soon can come again when it is of use.
+func (lp *sessions) crowded(until uint32) bool {
 	n := lp.waiting.len()
-	return n >= lp.cfg.MaxOpenQueue || float32(n)*lp.openEvery > float32(millis(lp.cfg.CommandTimeout)/2)
+	return n >= lp.cfg.MaxOpenQueue || !lp.inTime(n, until)
 }
 
-// shed refuses the requests that came last, until the others will have their turn
-// in time: how long answers take shows only after many have come at once.
+// shed refuses requests that will not have their turn in time: how fast answers
+// come shows only when many have been asked for. It is called once a second.
 func (lp *sessions) shed() {
-	for lp.waiting.len() > 0 && lp.crowded() {
-		q := lp.waiting.last()
-		if q.queued != nil {
-			*q.queued = false
+	lp.pace.second(lp.waiting.len() > 0)
+	if lp.pace.perAnswer == 0 {
+		return
+	}
+	var late []request
+	kept := 0
+	lp.waiting.filter(func(q *request) bool {
+		if lp.inTime(kept, q.until) {
+			kept++
+			return true
 		}
+		late = append(late, *q)
+		return false
+	})
+	for _, q := range late {
 		if q.wanted == nil || q.wanted() {
 			q.done(nil, errCrowded)
 		}
@@ -130,13 +154,16 @@ func (q *requestQueue) len() int { return len(q.list) - q.head }
 
 func (q *requestQueue) push(r request) { q.list = append(q.list, r) }
 
-// last takes the newest out; there is one.
-func (q *requestQueue) last() request {
-	at := len(q.list) - 1
-	r := q.list[at]
-	q.list[at] = request{}
-	q.list = q.list[:at]
-	return r
+// filter keeps those that keep says to.
+func (q *requestQueue) filter(keep func(*request) bool) {
+	rest := q.list[:0]
+	for i := q.head; i < len(q.list); i++ {
+		if keep(&q.list[i]) {
+			rest = append(rest, q.list[i])
+		}
+	}
+	clear(q.list[len(rest):])
+	q.list, q.head = rest, 0
 }
 
 func (q *requestQueue) next() (r request, ok bool) {

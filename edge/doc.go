@@ -102,7 +102,7 @@
 //	rooms of one conn                            refused too_many_rooms
 //	commands without a reply, of one member      refused in_flight
 //	the same, their bytes, of one loop           refused overloaded
-//	rooms that wait to be opened                 refused overloaded, at once or within two seconds
+//	rooms that wait to be opened                 refused overloaded, at once or within seconds
 //	time to a join's or command's answer         refused unavailable or timeout
 //	nesting of a value                           closed bad_frame
 //	requests to workers                          wait; one a room and one a session

@@ -22,7 +22,7 @@ type room struct {
 	retries uint8  // openings in a row that led to nothing
 	try     uint8  // +1 each time the owner is lost; part of nr, so that late answers are told apart
 	listed  bool   // in sessions.retries
-	queued  bool   // roomOpening: the request to open it waits for its turn
+	queued  bool   // roomOpening: the request to open it had to wait for its turn
 	opened  bool   // a worker has said that the room is open, and has not been heard as its owner yet
 	awaited bool   // it was sent something and has said nothing since
 	watched bool   // in sessions.silent

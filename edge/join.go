@@ -27,7 +27,7 @@ type entry struct {
 	any      bool   // the client named no id
 	tries    uint8  // any: how often no room was found, or a full one
 	asking   bool   // any: a worker is asked for a room
-	queued bool // asking: the request had to wait for its turn
+	queued   bool   // asking: the request had to wait for its turn
 	sent     bool
 	sentAt   uint32 // loop's milliseconds
 	until    uint32 // with ref: when to give up

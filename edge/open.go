@@ -58,11 +58,12 @@ func (lp *sessions) lost(r *room) {
 }
 
 func (lp *sessions) open(r *room) {
-	// Members that were in before go first: their rooms wait, however long it takes.
-	if lp.waiting.len() >= lp.cfg.MaxOpenQueue || len(r.members) == 0 && lp.crowded() {
+	until := r.until()
+	if lp.crowded(until) {
 		lp.notOpened(r, errCrowded)
 		return
 	}
+	r.queued = false
 	r.phase = roomOpening
 	try := r.try
 	lp.counts.opens++
@@ -83,8 +84,23 @@ func (lp *sessions) open(r *room) {
 	}
 	lp.call(request{
 		subject: lp.subjects.Open(r.kind()), body: openBody(r.kind(), r.id()), open: true,
-		wanted: wanted, queued: &r.queued, done: opened,
+		until: until, wanted: wanted, queued: &r.queued, done: opened,
 	})
+}
+
+// until is when the last client that waits for r to be opened gives up; 0 if
+// members wait that were in before.
+func (r *room) until() (last uint32) {
+	for _, m := range r.entering {
+		e := m.entry
+		if e.ref == 0 {
+			return 0
+		}
+		if last == 0 || int32(e.until-last) > 0 {
+			last = e.until
+		}
+	}
+	return last
 }
 
 // enterAll asks for everyone who waits and has not been asked for.
@@ -193,11 +209,11 @@ func (lp *sessions) alive(r *room) {
 // lookForRoom asks for any open room of a kind, and enters it.
 func (lp *sessions) lookForRoom(m *membership) {
 	e := m.entry
-	if lp.crowded() {
+	if lp.crowded(e.until) {
 		lp.turnAway(m, errCrowded.Code, errCrowded.Message)
 		return
 	}
-	e.asking = true
+	e.asking, e.queued = true, false
 	lp.counts.opens++
 	wanted := func() bool { return m.entry == e } // else it was given up
 	found := func(body []byte, err error) {
@@ -226,7 +242,7 @@ func (lp *sessions) lookForRoom(m *membership) {
 	}
 	lp.call(request{
 		subject: lp.subjects.Open(e.kind), body: openBody(e.kind, ""), open: true,
-		wanted: wanted, queued: &e.queued, done: found,
+		until: e.until, wanted: wanted, queued: &e.queued, done: found,
 	})
 }
 

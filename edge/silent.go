@@ -1,6 +1,10 @@
 package edge
 
-import "roomd/bus"
+import (
+	"errors"
+
+	"roomd/bus"
+)
 
 // Rooms that say nothing. A room without an owner shows at once, as NATS says
 // that nobody listens to its commands, unless something else does: an operator's
@@ -124,7 +128,7 @@ func (lp *sessions) askWorkers(r *room) {
 	r.looking = true
 	no, try := r.no, r.try
 	lp.counts.opens++
-	lp.call(lp.subjects.Open(r.kind()), openBody(r.kind(), r.id()), true, func(_ []byte, err error) {
+	answered := func(_ []byte, err error) {
 		if lp.byNo[no] != r {
 			return
 		}
@@ -135,9 +139,15 @@ func (lp *sessions) askWorkers(r *room) {
 			lp.joinAgain(r)
 		case bus.CodeOf(err) == bus.Unavailable:
 			lp.noOwner(r) // and no worker to be one: that is opened with patience
+		case bus.CodeOf(err) == bus.Overloaded && !errors.Is(err, errCrowded):
+			lp.noOwner(r) // all workers were asked: none has it, and none has room
 		default:
 			lp.watch(r)
 		}
+	}
+	lp.call(request{
+		subject: lp.subjects.Open(r.kind()), body: openBody(r.kind(), r.id()), open: true,
+		until: r.until(), done: answered,
 	})
 }
 
