@@ -104,12 +104,19 @@ func (p *opensPace) second(waiting bool) {
 	p.waited, p.answers = waiting, 0
 }
 
-// inTime reports whether a request with n others before it will probably have its
-// turn, and its answer, before a client gives up at until. Zero stands for members
-// that were in before, who wait however long it takes.
+// inTime reports whether a request with n others before it may have its turn before
+// a client gives up at until. Zero stands for members that were in before, who wait
+// however long it takes. In doubt it may: a pace looks slower than it is while
+// thousands of joins come in, who is kept is looked at again a second later, and who
+// is refused comes again and costs as much once more.
 func (lp *sessions) inTime(n int, until uint32) bool {
-	return until == 0 || float32(n)*lp.pace.perAnswer <= float32(int32(until-lp.l.ms))*3/4
+	wait := float32(n) * lp.pace.perAnswer
+	return until == 0 || wait == 0 || wait <= hopeless*float32(int32(until-lp.l.ms))
 }
+
+// hopeless is how many times the time that is left a request must be expected to
+// wait to be refused before.
+const hopeless = 3
 
 // crowded reports whether a request that is made now is better refused: a client
 // that hears it soon can come again when it is of use.

@@ -105,7 +105,7 @@ type Config struct {
 
 	// MaxOpenQueue is how many of those may wait in one loop. A join of a room that
 	// is not open is refused as overloaded beyond that, and when its turn would not
-	// come before its client gives up. Zero means 8,192.
+	// come before its client gives up. Zero means 16,384.
 	MaxOpenQueue int
 
 	// EnvelopeQueue is how many envelopes of rooms may wait for one loop; more

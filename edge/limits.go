@@ -24,7 +24,7 @@ func (cfg Config) withSessionDefaults() (Config, error) {
 	setDefault(&cfg.CommandBurst, 400)
 	setDefault(&cfg.AbuseLimit, 20_000)
 	setDefault(&cfg.MaxOpens, 64)
-	setDefault(&cfg.MaxOpenQueue, 8192)
+	setDefault(&cfg.MaxOpenQueue, 16<<10)
 	setDefault(&cfg.EnvelopeQueue, 32<<10)
 	if cfg.Secret == nil {
 		cfg.Secret = make([]byte, 32)
