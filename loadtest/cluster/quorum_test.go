@@ -44,7 +44,14 @@ func TestMembersStayWhileTwoOfThreeNATSServersAreAway(t *testing.T) {
 	defer adding.Wait()
 	for i, room := range seats {
 		adding.Go(func() {
+			pace := time.NewTicker(20 * time.Millisecond) // an edge takes 200 a second
+			defer pace.Stop()
 			for n := 0; busy.Err() == nil; n++ {
+				select {
+				case <-pace.C:
+				case <-busy.Done():
+					return
+				}
 				if _, err := room.Call(busy, "add", fmt.Sprintf("%d-%d", i, n)); err != nil && busy.Err() == nil {
 					t.Errorf("user%d: %v", i, err)
 					return
