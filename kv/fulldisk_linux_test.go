@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -101,8 +102,45 @@ func TestLogThatHadNoSpaceIsGivenUpAndCanBeSealed(t *testing.T) {
 	}
 }
 
-// The stream's own seal keeps the promise that a seal in it keeps, with one
-// server and with three.
+// A seal counts when it is on the disk: NATS keeps one in memory that it could not
+// write, and forgets it when it starts again.
+func TestSealThatADiskHasNoSpaceForDoesNotCount(t *testing.T) {
+	dir := smallDisk(t, 12)
+	cfg := bus.Config{Server: bus.ServerConfig{Dir: filepath.Join(dir, "nats")}}
+	conn, logs := openLogs(t, cfg)
+	logs.brokenAfter = time.Second
+	log, err := logs.Begin(t.Context(), "w-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := start(t, log)
+	mustWrite(t, log, []byte("before"))
+	free := fillDisk(t, dir)
+	for got := (outcome{}); got.err == nil; {
+		got = write(log, make([]byte, 4096))
+	}
+	if err := <-result; !errors.Is(err, ErrBroken) {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), (sealTries+3)*ackTimeout)
+	defer cancel()
+	if err := logs.Seal(ctx, "w-1"); err == nil {
+		t.Error("a log was sealed without space for the seal")
+	}
+	free()
+	conn.Close()
+	_, logs = openLogs(t, cfg)
+	at, err := logs.end(t.Context(), "w-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at.seal() {
+		t.Error("the seal is there after all: NATS kept it")
+	}
+}
+
+// The stream's own seal keeps the promise that a seal in it keeps. That of one with
+// several copies would not: it is not sealed so.
 func TestWhatWasAcknowledgedIsInALogWhoseStreamIsSealed(t *testing.T) {
 	seal := func(t *testing.T, logs *Logs, run string) {
 		log, err := logs.Begin(t.Context(), run)
@@ -152,8 +190,14 @@ func TestWhatWasAcknowledgedIsInALogWhoseStreamIsSealed(t *testing.T) {
 	t.Run("three servers", func(t *testing.T) {
 		conns := cluster(t)
 		logs := OpenLogs(conns[0], Storage{Memory: true, Replicas: 3})
-		for i := range 5 {
-			seal(t, logs, fmt.Sprint("w-", i))
+		if _, err := logs.Begin(t.Context(), "w-1"); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := logs.sealStream(t.Context(), "w-1"); ok || !errors.Is(err, errNotTaken) {
+			t.Errorf("sealStream of a log with three copies = %v, %v, want an error", ok, err)
+		}
+		if at, err := logs.end(t.Context(), "w-1"); err != nil || at.seal() {
+			t.Errorf("it ends with %+v, %v, want no seal", at, err)
 		}
 	})
 }

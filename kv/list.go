@@ -15,7 +15,7 @@ import (
 func (s *Records) Keys(ctx context.Context, kind string, limit int) ([]string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	watcher, err := s.bucket.Watch(ctx, kind+".*", jetstream.IgnoreDeletes(), jetstream.MetaOnly())
+	watcher, err := s.at().bucket.Watch(ctx, kind+".*", jetstream.IgnoreDeletes(), jetstream.MetaOnly())
 	if err != nil {
 		return nil, fmt.Errorf("list records of %q: %w", kind, err)
 	}
@@ -42,14 +42,19 @@ func (s *Records) Keys(ctx context.Context, kind string, limit int) ([]string, e
 // retired ones too, in no particular order. It reads the headers of all records.
 func (s *Records) Owned(ctx context.Context, owner string) ([]string, error) {
 	var keys []string
-	records := scan{js: s.js, stream: s.name, toEnd: true, cfg: jetstream.ConsumerConfig{
-		FilterSubject: s.prefix + "*.*", // neither pieces nor secrets
+	at := s.at()
+	records := scan{js: s.js, stream: at.name, toEnd: true, cfg: jetstream.ConsumerConfig{
+		FilterSubject: at.prefix + "*.*", // neither pieces nor secrets
 		HeadersOnly:   true,
 	}, each: func(m *nats.Msg, _ uint64) (bool, error) {
 		if m.Header.Get(ownerHeader) == owner {
-			keys = append(keys, strings.TrimPrefix(m.Subject, s.prefix))
+			keys = append(keys, strings.TrimPrefix(m.Subject, at.prefix))
 		}
 		return true, nil
 	}}
-	return keys, wrap(records.run(ctx), "list records of owner %q", owner)
+	err := records.run(ctx)
+	if err == nil {
+		err = at.current(ctx) // a log is deleted when no record names its run
+	}
+	return keys, wrap(err, "list records of owner %q", owner)
 }

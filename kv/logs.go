@@ -164,7 +164,10 @@ func (l *Logs) trySeal(ctx context.Context, run string) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if !at.seal() {
+	if at.sealed && !at.ends() {
+		return l.sealStream(ctx, run)
+	}
+	if !at.ends() {
 		try, cancel := context.WithTimeout(ctx, ackTimeout)
 		defer cancel()
 		ack, err := l.js.Publish(try, l.subject(run), appendHead(nil, frameSeal, 0))
@@ -190,20 +193,25 @@ var errNotTaken = errors.New("the log takes no message")
 // configuration is stored apart and can be changed. In a sealed stream nobody
 // writes, deletes or purges, and no update opens it again.
 //
-// The answer to an update comes from the stream's leader, which has sealed it by
-// then: what it acknowledged before is in its store and is read afterwards. A
-// replica that becomes the leader a moment later learns of the update from the
-// cluster's own log, and could until then take a message. So this is the second
-// way only, for a stream of which no leader takes a message for seconds; and it
-// counts when the leader of that time says a second time that it is sealed.
+// It counts when NATS has acknowledged the update: then it is in a file too. One
+// that failed, as the disk is still full, may have sealed the stream in the server's
+// memory, and a server that starts again would find it open.
+//
+// A log with several copies is never sealed so. What its leader had proposed before
+// is still stored, and acknowledged, if the others agree later; and a replica that
+// becomes the leader may not have heard of the update yet. There a leader that has a
+// majority takes the seal as a message, and without one nothing can be relied on.
 func (l *Logs) sealStream(ctx context.Context, run string) (ok bool, err error) {
 	stream, err := l.open(ctx, run)
 	if err != nil {
 		return false, err
 	}
+	cfg := stream.CachedInfo().Config
+	if cfg.Replicas > 1 {
+		return false, fmt.Errorf("seal a log with %d copies: %w", cfg.Replicas, errNotTaken)
+	}
 	try, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	cfg := stream.CachedInfo().Config
 	cfg.Sealed = true
 	if _, err := l.js.UpdateStream(try, cfg); err != nil {
 		return false, fmt.Errorf("seal the stream: %w", err)
@@ -234,7 +242,11 @@ type logEnd struct {
 	sealed bool // the stream is, whatever its last message says
 }
 
-func (e logEnd) seal() bool { return e.sealed || len(e.data) > 0 && e.data[0] == frameSeal }
+// seal reports whether the log takes no more entries, for now at least.
+func (e logEnd) seal() bool { return e.sealed || e.ends() }
+
+// ends reports whether the log ends with a seal.
+func (e logEnd) ends() bool { return len(e.data) > 0 && e.data[0] == frameSeal }
 
 // end asks the stream's leader for the last message. It gives up soon.
 func (l *Logs) end(ctx context.Context, run string) (logEnd, error) {

@@ -56,7 +56,7 @@ type watch struct {
 	log *slog.Logger
 
 	mu         sync.Mutex  // guards what follows; not held over I/O
-	created    time.Time   // when the bucket was made, by NATS's clock: tells one from another
+	identity   string      // tells the records from those made when they were lost
 	generation uint64      // how many buckets there were, as far as this process knows
 	file       bool        // it is a file store
 	replicas   int         // it has at least so many copies
@@ -65,6 +65,8 @@ type watch struct {
 	waits      bool        // it was said that the bucket is waited for
 	away       trouble     // it cannot be looked at
 	refused    trouble     // it cannot be written
+	full       trouble     // nor can the stream of the probe
+	doubted    atomic.Bool // a write has failed since the last one was tried
 	probed     time.Time
 	secrets    map[string][]byte // this process works with these
 	unsaved    map[string][]byte // of them, those that the bucket may lack
@@ -110,12 +112,16 @@ func (s *Records) Trouble() string {
 			then = "it is waited for, see -lost-store"
 		}
 		return fmt.Sprintf("records are lost: NATS says for %d s that there is no stream %s; %s",
-			int(time.Since(w.gone).Seconds()), s.name, then)
+			int(time.Since(w.gone).Seconds()), s.at().name, then)
 	}
 	if text := w.away.text("records cannot be reached", w.cfg.patience()); text != "" {
 		return text
 	}
-	return w.refused.text("records cannot be written", w.cfg.patience())
+	full, refused := w.full.text("NATS cannot write", w.cfg.patience()), w.refused.text("records cannot be written", w.cfg.patience())
+	if full != "" && refused != "" {
+		full += "; "
+	}
+	return full + refused
 }
 
 // patience is how long records may be away or refuse writes before that is said,
@@ -139,9 +145,13 @@ func (s *Records) Watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if err := s.look(ctx); err == nil {
+		switch err := s.look(ctx); {
+		case err == nil:
 			s.probe(ctx)
-		} else if errors.Is(err, jetstream.ErrStreamNotFound) {
+			if err := s.beginMoving(ctx); err != nil && ctx.Err() == nil {
+				w.log.Warn("records cannot be written, nor moved yet", "stream", s.at().name, "err", err)
+			}
+		case errors.Is(err, jetstream.ErrStreamNotFound):
 			s.lost(ctx)
 		}
 	}
@@ -174,7 +184,16 @@ func (s *Records) Generation() uint64 {
 func (s *Records) look(ctx context.Context) error {
 	try, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	stream, err := s.js.Stream(try, s.name)
+	stream, err := s.js.Stream(try, s.at().name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && stream.CachedInfo().Config.Sealed {
+		followed, failed := s.follow(try)
+		switch {
+		case followed:
+			stream, err = s.js.Stream(try, s.at().name)
+		case failed != nil:
+			err = failed
+		}
+	}
 	if ctx.Err() != nil {
 		return ctx.Err() // whatever came of it
 	}
@@ -186,10 +205,13 @@ func (s *Records) look(ctx context.Context) error {
 		w.gone = time.Time{}
 	case w.gone.IsZero():
 		w.gone = time.Now()
-		w.log.Warn("NATS says that there are no records", "stream", s.name)
+		w.log.Warn("NATS says that there are no records", "stream", s.at().name)
 	}
-	if w.away.note(err); missing {
+	switch w.away.note(err); {
+	case missing:
 		w.away = trouble{} // it has its own text
+	case err != nil && !errors.Is(err, errMoving):
+		w.refused = trouble{} // that counts while NATS answers
 	}
 	w.mu.Unlock()
 	if err != nil {
@@ -203,13 +225,13 @@ func (s *Records) look(ctx context.Context) error {
 func (s *Records) there(ctx context.Context, info *jetstream.StreamInfo) {
 	w := &s.watch
 	w.mu.Lock()
-	if !info.Created.Equal(w.created) {
+	if now := identity(info); now != w.identity {
 		if w.generation > 0 {
 			w.log.Error("records are others than before: those were lost, and rooms begin anew",
-				"stream", s.name, "made", info.Created, "before", w.created)
+				"stream", info.Config.Name, "made", now, "before", w.identity)
 			w.unsaved = maps.Clone(w.secrets)
 		}
-		w.created = info.Created
+		w.identity = now
 		w.seen.Store(false)
 		w.generation++
 	}
@@ -227,31 +249,74 @@ func (s *Records) there(ctx context.Context, info *jetstream.StreamInfo) {
 
 // lookForRecords finds out whether the bucket has a record.
 func (s *Records) lookForRecords(ctx context.Context) {
-	if _, err := s.last(ctx, s.prefix+"*.*"); err != nil {
+	if _, err := s.last(ctx, s.at().prefix+"*.*"); err != nil {
 		return // none, or it is looked for again
 	}
 	s.watch.seen.Store(true)
 }
 
-// probe finds out whether the bucket can be written.
+// probe finds out whether the bucket can be written, if a write has failed, and
+// whether NATS can write at all. The latter with a stream for nothing else: one that
+// is written while its disk is full is broken, see moved.go.
 func (s *Records) probe(ctx context.Context) {
 	w := &s.watch
 	w.mu.Lock()
-	due := time.Since(w.probed) >= w.cfg.patience() || !w.refused.since.IsZero()
+	due := time.Since(w.probed) >= w.cfg.patience() || !w.full.since.IsZero()
+	doubted := w.doubted.Load() || !w.refused.since.IsZero()
 	w.mu.Unlock()
-	if !due {
+	if !due && !doubted {
 		return
 	}
-	try, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	_, err := s.js.Publish(try, s.prefix+probeKey, nil)
+	full := s.writeProbe(ctx)
+	var refused error
+	if doubted {
+		w.doubted.Store(false)
+		try, cancel := context.WithTimeout(ctx, probeTimeout)
+		defer cancel()
+		_, refused = s.js.Publish(try, s.at().prefix+probeKey, nil)
+	}
 	if ctx.Err() != nil {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.probed = time.Now()
-	w.refused.note(err)
+	w.full.note(full)
+	w.refused.note(refused)
+}
+
+// writeProbe writes to the stream of the probe, and makes it if there is none. If
+// it is broken itself, the next one begins anew.
+func (s *Records) writeProbe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	cfg := jetstream.StreamConfig{
+		Name: s.cfg.Bucket + "_probe", Subjects: []string{"$RP." + s.cfg.Bucket},
+		MaxMsgs: 1, Storage: s.cfg.storage(), Replicas: max(s.cfg.Replicas, 1),
+	}
+	try, stop := context.WithTimeout(ctx, probeTimeout/2)
+	defer stop()
+	_, err := s.js.Publish(try, cfg.Subjects[0], nil)
+	var refused *jetstream.APIError
+	switch {
+	case errors.Is(err, jetstream.ErrNoStreamResponse):
+		_, err = s.js.CreateStream(ctx, cfg)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || errors.As(err, &refused) && refused.ErrorCode == noPeers {
+			err = nil // by a node that was told another number of copies, or too few servers are there for ours
+		}
+	case unanswered(err) && cfg.Replicas == 1:
+		err = errors.Join(err, s.js.DeleteStream(ctx, cfg.Name))
+	}
+	return wrap(err, "write to stream %s", cfg.Name)
+}
+
+// suspect takes the error of a write, for probe to look at if it may be the
+// bucket's fault.
+func (w *watch) suspect(err error) {
+	var refused *jetstream.APIError
+	if !errors.As(err, &refused) || refused.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequence {
+		w.doubted.Store(true)
+	}
 }
 
 // lost makes the bucket again, if it is time and allowed.
@@ -269,18 +334,27 @@ func (s *Records) lost(ctx context.Context) {
 		return
 	case waiting:
 		w.log.Error("records are lost: NATS has no stream of them, and it is waited for; -lost-store make begins anew without them",
-			"stream", s.name, "since", since)
+			"stream", s.at().name, "since", since)
 		return
 	}
 	try, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	_, err := s.js.CreateStream(try, streamConfig(cfg))
-	if err == nil {
-		w.log.Error("records are lost: NATS had no stream of them, and an empty one was made", "stream", s.name, "since", since)
-		err = s.look(ctx)
+	again := streamConfig(cfg)
+	// Above all revisions there were, so that a write meant for a lost record cannot
+	// meet a new one with the same revision.
+	again.FirstSeq = FirstEpoch(time.Now())
+	stream, err := s.js.CreateStream(try, again)
+	switch {
+	case err == nil:
+		w.log.Error("records are lost: NATS had no stream of them, and an empty one was made", "stream", again.Name, "since", since)
+		if err = s.goTo(ctx, 0, stream); err == nil {
+			err = s.look(ctx)
+		}
+	case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
+		err = nil // another node was faster: it is found at the next look
 	}
 	if err != nil && ctx.Err() == nil {
-		w.log.Warn("records not made again, tried again soon", "stream", s.name, "err", err)
+		w.log.Warn("records not made again, tried again soon", "stream", again.Name, "err", err)
 	}
 }
 

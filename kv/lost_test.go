@@ -56,6 +56,9 @@ func TestRecordsThatCannotBeWrittenAreTrouble(t *testing.T) {
 	if _, err := js.UpdateStream(t.Context(), full); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := records.Create(t.Context(), "chat.a", nil, ""); err == nil {
+		t.Error("a full stream took a write")
+	}
 	records.says(t, "records cannot be written for ")
 	full.MaxBytes = -1
 	if _, err := js.UpdateStream(t.Context(), full); err != nil {

@@ -52,7 +52,7 @@ func (s *Records) inline() int {
 }
 
 func (s *Records) pieceKey(key, generation string) string {
-	return s.prefix + "piece." + key + "." + generation
+	return s.at().prefix + "piece." + key + "." + generation
 }
 
 func (s *Records) writePieces(ctx context.Context, key string, value []byte) (pieces, error) {
@@ -99,7 +99,7 @@ func (s *Records) valueOf(ctx context.Context, key string, record *jetstream.Raw
 // record got its revision: no write that they belong to can succeed any more.
 // What it can't remove, the next write will.
 func (s *Records) sweep(ctx context.Context, key, keep string, revision uint64) {
-	info, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(s.pieceKey(key, "*")+".*"))
+	info, err := s.at().stream.Info(ctx, jetstream.WithSubjectFilter(s.pieceKey(key, "*")+".*"))
 	if err != nil {
 		return
 	}
@@ -127,7 +127,7 @@ func (s *Records) purge(ctx context.Context, key, generation string, revision ui
 	if revision > 0 {
 		opts = append(opts, jetstream.WithPurgeSequence(revision))
 	}
-	return s.stream.Purge(ctx, opts...)
+	return s.at().stream.Purge(ctx, opts...)
 }
 
 func (s *Records) hasPieces(key string) bool {

@@ -14,7 +14,7 @@ import (
 
 func pieceSubjects(t *testing.T, records *Records) int {
 	t.Helper()
-	info, err := records.stream.Info(t.Context(), jetstream.WithSubjectFilter(records.prefix+"piece.>"))
+	info, err := records.at().stream.Info(t.Context(), jetstream.WithSubjectFilter(records.at().prefix+"piece.>"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"roomd/bus"
@@ -44,12 +45,10 @@ type Storage struct {
 // that a retired record is a deletion marker with a value. Beside the records it
 // has keys without a dot: secrets, and "probe", which Watch writes.
 type Records struct {
-	js     jetstream.JetStream
-	stream jetstream.Stream
-	bucket jetstream.KeyValue
-	name   string // of the stream
-	prefix string // of the subjects: "$KV.<bucket>."
-	watch  watch
+	js    jetstream.JetStream
+	cfg   Storage
+	place atomic.Pointer[place] // where the records are: see moved.go
+	watch watch
 
 	mu       sync.Mutex      // guards what follows
 	inPieces map[string]bool // keys whose value is or was in pieces, as far as this process knows
@@ -75,32 +74,49 @@ func OpenRecords(ctx context.Context, conn *bus.Conn, cfg Storage) (*Records, er
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	js := conn.JetStream()
-	var bucket jetstream.KeyValue
-	stream, err := retry(ctx, func(ctx context.Context, sc jetstream.StreamConfig) (jetstream.Stream, error) {
-		// Whoever asks for fewer copies than there are is a node that was not told.
-		if there, err := js.Stream(ctx, sc.Name); err == nil {
-			sc.Replicas = max(sc.Replicas, there.CachedInfo().Config.Replicas)
-		} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return nil, err
-		}
-		stream, err := js.CreateOrUpdateStream(ctx, sc)
-		if err == nil {
-			// In a cluster another server may be asked, which has not heard of it yet.
-			if bucket, err = js.KeyValue(ctx, cfg.Bucket); errors.Is(err, jetstream.ErrBucketNotFound) {
-				err = errNotYet
-			}
-		}
-		return stream, err
-	}, streamConfig(cfg))
+	s := &Records{js: conn.JetStream(), cfg: cfg, inPieces: make(map[string]bool)}
+	s.watch.cfg, s.watch.log = cfg, cfg.Log
+	stream, err := retry(ctx, s.openStream, streamConfig(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("open records %q: %w", cfg.Bucket, err)
 	}
-	s := &Records{js: js, stream: stream, bucket: bucket,
-		name: "KV_" + cfg.Bucket, prefix: "$KV." + cfg.Bucket + ".", inPieces: make(map[string]bool)}
-	s.watch.cfg, s.watch.log = cfg, cfg.Log
 	s.there(ctx, stream.CachedInfo())
 	return s, nil
+}
+
+// openStream opens the stream of the records where they are, and makes one if there
+// is none. cfg is what it should be if the records were never moved.
+func (s *Records) openStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	now, next, err := s.generations(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case now == nil:
+		now = &generation{}
+		cfg.FirstSeq = FirstEpoch(time.Now()) // above all revisions of records that may have been lost
+	case now.info.Config.Sealed:
+		// The nodes that began to move them may be gone.
+		if err := s.goOnMoving(ctx, now, next); err != nil {
+			return nil, fmt.Errorf("%w: %v", errNotYet, err)
+		}
+		return nil, fmt.Errorf("%w: %w", errNotYet, errMoving)
+	default:
+		was := now.info.Config
+		cfg.Name, cfg.Subjects, cfg.FirstSeq = was.Name, was.Subjects, was.FirstSeq
+		// Whoever asks for fewer copies than there are is a node that was not told.
+		cfg.Replicas = max(cfg.Replicas, was.Replicas)
+		if first := was.Metadata[identityKey]; first != "" {
+			cfg.Metadata = map[string]string{identityKey: first}
+		}
+	}
+	stream, err := s.js.CreateOrUpdateStream(ctx, cfg)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		err = errNotYet // another node was faster
+	}
+	if err != nil {
+		return nil, err
+	}
+	return stream, s.goTo(ctx, now.n, stream)
 }
 
 // streamConfig is what makes a stream a KV bucket, except that AllowDirect is
@@ -216,7 +232,7 @@ func (s *Records) writeAny(ctx context.Context, key string, value []byte, owner 
 	if len(value) > maxValue(key) {
 		return 0, fmt.Errorf("write %q: %d bytes: %w", key, len(value), ErrTooLarge)
 	}
-	msg := nats.NewMsg(s.prefix + key)
+	msg := nats.NewMsg(s.at().prefix + key)
 	if owner != "" {
 		msg.Header.Set(ownerHeader, owner)
 	}
@@ -258,6 +274,7 @@ func (s *Records) swap(ctx context.Context, key string, msg *nats.Msg, revision 
 			return ack.Sequence, nil
 		}
 		var refused *jetstream.APIError
+		s.watch.suspect(err)
 		if errors.Is(err, nats.ErrMaxPayload) {
 			return 0, fmt.Errorf("write %q: %w", key, ErrTooLarge)
 		}
@@ -305,7 +322,7 @@ func same(stored *jetstream.RawStreamMsg, msg *nats.Msg) bool {
 // Get returns the last entry of a key, retired ones too, or ErrNotFound.
 func (s *Records) Get(ctx context.Context, key string) (Entry, error) {
 	for tries := 1; ; tries++ {
-		msg, err := s.last(ctx, s.prefix+key)
+		msg, err := s.last(ctx, s.at().prefix+key)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return Entry{}, ErrNotFound
 		}
@@ -333,7 +350,7 @@ func (s *Records) Get(ctx context.Context, key string) (Entry, error) {
 func (s *Records) last(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	return s.stream.GetLastMsgForSubject(ctx, subject)
+	return s.at().stream.GetLastMsgForSubject(ctx, subject)
 }
 
 // getTries is how often Get begins anew because the record changed under it.
