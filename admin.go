@@ -25,13 +25,14 @@ type admin struct {
 	registry *prometheus.Registry
 	draining atomic.Bool // an orderly end has begun; readyz says 503 from then on
 	up       atomic.Bool // node.ready was true
+	failed   chan error  // why the port is served no longer
 
 	mu       sync.Mutex // guards troubles
 	troubles []func() string
 }
 
 func newAdmin(conn *bus.Conn) *admin {
-	a := &admin{registry: prometheus.NewRegistry()}
+	a := &admin{registry: prometheus.NewRegistry(), failed: make(chan error, 1)}
 	a.report(disconnected("node", conn))
 	a.registry.MustRegister(
 		collectors.NewGoCollector(),
@@ -47,6 +48,35 @@ func newAdmin(conn *bus.Conn) *admin {
 		}, func() float64 { return float64(conn.Foreigners()) }),
 	)
 	return a
+}
+
+// start serves on ln, if there is one, until end is called: from the beginning,
+// as a node that waits for something is to say so.
+func (a *admin) start(ln net.Listener) (end func()) {
+	if ln == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := a.serve(ctx, ln); err != nil {
+			a.failed <- err
+		}
+	})
+	return func() {
+		cancel()
+		serving.Wait()
+	}
+}
+
+// watch returns when the port can't be served any more, or ctx ends.
+func (a *admin) watch(ctx context.Context) error {
+	select {
+	case err := <-a.failed:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // serve answers on ln until ctx ends.

@@ -29,6 +29,7 @@ type node struct {
 	conn       *bus.Conn // of the edge, or of the worker where there is no edge
 	workerConn *bus.Conn // of the worker; the same as conn in a worker alone
 	records    *kv.Records
+	secret     []byte   // signs resume tokens; nil in a worker alone
 	logs       *kv.Logs // nil in an edge alone
 	admin      *admin
 	edge       *edge.Server  // nil in a worker alone
@@ -51,25 +52,25 @@ func serve(end ending, cfg config, opts Options, kinds []rooms.Kind) (err error)
 		defer adminLn.Close()
 	}
 	if n.conn, err = bus.Open(ctx, cfg.bus(n.log)); err != nil {
-		return err
+		return n.unlessEnding(ctx, err)
 	}
 	defer n.conn.Close()
 	n.admin = newAdmin(n.conn)
-	if n.records, err = openRecords(ctx, n.conn, cfg, n.log); err != nil {
-		return err
+	defer n.admin.start(adminLn)()
+	if err := n.openStore(ctx); err != nil {
+		return n.unlessEnding(ctx, err)
 	}
-	n.admin.report(n.records.Trouble)
 	if cfg.role != roleEdge {
 		closeConns, err := n.openWorkerConns(ctx)
 		if err != nil {
-			return err
+			return n.unlessEnding(ctx, err)
 		}
 		defer closeConns()
 	}
 	if err := n.build(ctx, opts); err != nil {
-		return err
+		return n.unlessEnding(ctx, err)
 	}
-	return n.run(ctx, adminLn, started)
+	return n.run(ctx, started)
 }
 
 // openWorkerConns gives the worker a connection of its own where there is an
@@ -91,29 +92,13 @@ func (n *node) openWorkerConns(ctx context.Context) (closeConns func(), err erro
 		n.admin.report(disconnected("worker", n.workerConn))
 	}
 	n.admin.report(disconnected("log", logConn))
-	n.logs = kv.OpenLogs(logConn, storeConfig(logConn, n.cfg))
+	storage := storeConfig(logConn, n.cfg)
+	storage.Memory = n.records.InMemory()
+	n.logs = kv.OpenLogs(logConn, storage)
 	return func() {
 		logConn.Close()
 		n.workerConn.Close() // again, in a worker alone: that does nothing
 	}, nil
-}
-
-// storeTimeout bounds the wait for JetStream: a cluster that is electing takes
-// up to 9 s.
-const storeTimeout = 20 * time.Second
-
-func openRecords(ctx context.Context, conn *bus.Conn, cfg config, log *slog.Logger) (*kv.Records, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	if err := conn.AwaitJetStream(ctx); err != nil {
-		return nil, err
-	}
-	storage := storeConfig(conn, cfg)
-	storage.Log = log
-	if cfg.role == roleEdge {
-		storage.Lost = kv.LostLeave
-	}
-	return kv.OpenRecords(ctx, conn, storage)
 }
 
 // storeConfig says where records and logs are kept.
@@ -143,15 +128,11 @@ func (n *node) build(ctx context.Context, opts Options) (err error) {
 	if n.cfg.role == roleWorker {
 		return nil
 	}
-	secret, err := n.records.Secret(ctx, "resume")
-	if err != nil {
-		return err
-	}
 	cfg := edge.Config{
 		Addr: n.cfg.addr, Origins: list(n.cfg.origins), TrustProxy: n.cfg.trustProxy,
 		MaxConns: n.cfg.maxConns, MaxConnsPerIP: n.cfg.maxConnsPerIP, OutboxBytes: n.cfg.outbox,
 		CommandsPerSecond: n.cfg.commandRate, CommandBurst: n.cfg.commandBurst, MaxInFlight: n.cfg.inFlight,
-		DrainTimeout: n.cfg.drain, Secret: secret, HTTP: pages(opts), Log: n.log,
+		DrainTimeout: n.cfg.drain, Secret: n.secret, HTTP: pages(opts), Log: n.log,
 	}
 	if n.edge, err = edge.New(n.conn, cfg); err != nil {
 		return err
@@ -162,7 +143,7 @@ func (n *node) build(ctx context.Context, opts Options) (err error) {
 
 // run starts what was built: NATS first, then rooms, then sockets; and ends it
 // the other way round. What fails ends the rest.
-func (n *node) run(ctx context.Context, adminLn net.Listener, started time.Time) error {
+func (n *node) run(ctx context.Context, started time.Time) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var ended sync.WaitGroup
@@ -179,10 +160,7 @@ func (n *node) run(ctx context.Context, adminLn net.Listener, started time.Time)
 		return end, done
 	}
 	lasting := context.WithoutCancel(ctx)
-	endAdmin := func() {}
-	if adminLn != nil {
-		endAdmin, _ = part(lasting, func(ctx context.Context) error { return n.admin.serve(ctx, adminLn) })
-	}
+	endAdmin, _ := part(lasting, n.admin.watch)
 	endWatch, _ := part(lasting, func(ctx context.Context) error {
 		n.records.Watch(ctx)
 		return nil

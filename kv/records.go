@@ -75,11 +75,13 @@ func OpenRecords(ctx context.Context, conn *bus.Conn, cfg Storage) (*Records, er
 		cfg.Log = slog.Default()
 	}
 	s := &Records{js: conn.JetStream(), cfg: cfg, inPieces: make(map[string]bool)}
-	s.watch.cfg, s.watch.log = cfg, cfg.Log
+	s.watch.cfg, s.watch.log = cfg, cfg.Log // openStream may go on with a move
 	stream, err := retry(ctx, s.openStream, streamConfig(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("open records %q: %w", cfg.Bucket, err)
 	}
+	s.cfg.Memory = stream.CachedInfo().Config.Storage == jetstream.MemoryStorage // also if it is to be made again
+	s.watch.cfg.Memory = s.cfg.Memory
 	s.there(ctx, stream.CachedInfo())
 	return s, nil
 }
@@ -103,8 +105,9 @@ func (s *Records) openStream(ctx context.Context, cfg jetstream.StreamConfig) (j
 	default:
 		was := now.info.Config
 		cfg.Name, cfg.Subjects, cfg.FirstSeq = was.Name, was.Subjects, was.FirstSeq
-		// Whoever asks for fewer copies than there are is a node that was not told.
-		cfg.Replicas = max(cfg.Replicas, was.Replicas)
+		// A node that asks for fewer copies than there are was not told, nor was one
+		// that would keep elsewhere what is in memory or in files.
+		cfg.Replicas, cfg.Storage = max(cfg.Replicas, was.Replicas), was.Storage
 		if first := was.Metadata[identityKey]; first != "" {
 			cfg.Metadata = map[string]string{identityKey: first}
 		}
@@ -118,6 +121,10 @@ func (s *Records) openStream(ctx context.Context, cfg jetstream.StreamConfig) (j
 	}
 	return stream, s.goTo(ctx, now.n, stream)
 }
+
+// InMemory reports whether the records are gone when NATS restarts: as Storage
+// says, or as the bucket was made by another node.
+func (s *Records) InMemory() bool { return s.cfg.Memory }
 
 // streamConfig is what makes a stream a KV bucket, except that AllowDirect is
 // off: direct reads are answered by any replica, and 0.9 % of them were stale

@@ -212,3 +212,20 @@ func TestNodeThatAsksForReplicasThatCannotBeIsToldSo(t *testing.T) {
 		t.Errorf("three replicas on one server: %v", err)
 	}
 }
+
+func TestRecordsAreKeptWhereTheFirstNodeHasThem(t *testing.T) {
+	conn, _ := open(t, bus.Config{})
+	for _, memory := range []bool{true, false} {
+		cfg := Storage{Bucket: fmt.Sprint("first-", memory), Memory: memory}
+		if _, err := OpenRecords(t.Context(), conn, cfg); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Memory = !memory
+		s, err := OpenRecords(t.Context(), conn, cfg)
+		if err != nil {
+			t.Errorf("memory %t, asked for %t: %v", memory, !memory, err)
+		} else if s.InMemory() != memory {
+			t.Errorf("in memory: %t, want %t", s.InMemory(), memory)
+		}
+	}
+}

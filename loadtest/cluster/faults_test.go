@@ -178,7 +178,7 @@ func TestThrottleLeavesATenth(t *testing.T) {
 			if err != nil {
 				t.Skip(err)
 			}
-			time.Sleep(time.Second) // of which it may use a tenth
+			time.Sleep(time.Second)  // of which it may use a tenth
 			did, err := th.Release() // how long it was stopped depends on who else wants the CPU, what it used does not
 			if err != nil || did.How != name || did.Lasted < time.Second || did.Stopped == 0 || did.Used > did.Lasted/4 {
 				t.Errorf("Release() = %+v, %v", did, err)
