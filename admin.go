@@ -23,6 +23,7 @@ import (
 // from the clients' port and listens on loopback unless told otherwise.
 type admin struct {
 	registry *prometheus.Registry
+	conn     *bus.Conn
 	draining atomic.Bool // an orderly end has begun; readyz says 503 from then on
 	up       atomic.Bool // node.ready was true
 	failed   chan error  // why the port is served no longer
@@ -32,7 +33,7 @@ type admin struct {
 }
 
 func newAdmin(conn *bus.Conn) *admin {
-	a := &admin{registry: prometheus.NewRegistry(), failed: make(chan error, 1)}
+	a := &admin{registry: prometheus.NewRegistry(), conn: conn, failed: make(chan error, 1)}
 	a.report(disconnected("node", conn))
 	a.registry.MustRegister(
 		collectors.NewGoCollector(),
@@ -43,6 +44,9 @@ func newAdmin(conn *bus.Conn) *admin {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "roomd_bus_dropped_total", Help: "Times a subscription's queue was full and messages were lost; positions make that good.",
 		}, func() float64 { return float64(conn.Dropped()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "roomd_bus_clock_offset_seconds", Help: "How far the clock of another node is off, at most.",
+		}, func() float64 { return conn.LargestOffset().Seconds() }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "roomd_bus_foreign_total", Help: "Answers that no node gave, but a stream or a responder on the nodes' subjects; they are ignored.",
 		}, func() float64 { return float64(conn.Foreigners()) }),
@@ -106,6 +110,9 @@ func (a *admin) handler() http.Handler {
 			return
 		}
 		fmt.Fprintln(w, "ok")
+		if what := a.conn.ClocksDiffer(); what != "" { // which stops nothing, and is to be mended
+			fmt.Fprintln(w, what)
+		}
 	})
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

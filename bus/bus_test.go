@@ -82,7 +82,7 @@ func TestHandlerDoesNotRunAfterTheCallersDeadline(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	past := AppendUint(nil, uint64(time.Now().Add(-time.Second).UnixMilli()))
+	past := appendHead(nil, time.Now().Add(-time.Second), c.clock)
 	if err := c.PublishReply("r.open.x", "r.nowhere", past); err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func TestNodeThatIsNewHearsOfTheOthersAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	na := NewNodes(a, "edge", nil, nil) // not run, so it beats for this reason only
-	beat := &Msg{Subject: a.subjects.Node("b"), Data: AppendBool(AppendUint(AppendString(nil, "worker"), 0), false)}
+	beat := beatOf(a, "b", "")
 	na.heard(beat)
 	<-beats
 	na.heard(beat) // no longer new

@@ -28,6 +28,7 @@ type Config struct {
 	Dial        time.Duration // how long Open tries to reach NATS; zero means 5 s
 	LostAfter   time.Duration // silence after which nodes ask whether another is lost, 0.5 s to 1 min and the same for all nodes; zero means 2 s
 	Log         *slog.Logger  // nil means slog.Default()
+	Skew        time.Duration // for tests: how far the clock that this node shows to others is off
 }
 
 // Client settings. Pings notice a hung server in 3 s; a write that NATS does
@@ -65,6 +66,8 @@ type Conn struct {
 	closed   chan struct{}
 	calls    calls
 	traces   traces
+	clocks   clocks
+	clock    ClockID        // this node's
 	serving  sync.WaitGroup // handlers and the goroutine that reads replies
 
 	dropped atomic.Uint64 // times a subscription's channel was full and messages were lost
@@ -137,7 +140,7 @@ func connect(ctx context.Context, cfg Config, server *embedded) (*Conn, error) {
 	c := &Conn{
 		dialer: &dialer{Dialer: net.Dialer{Timeout: cfg.Dial}},
 		cfg:    cfg, subjects: Subjects{prefix: cfg.Prefix}, server: server,
-		closed: make(chan struct{}), watchers: make(map[int]func(bool)),
+		closed: make(chan struct{}), clock: ClockOf(cfg.Name), watchers: make(map[int]func(bool)),
 		traces: traces{waiting: make(map[uint64]*trace), bySubject: make(map[string]*trace)},
 	}
 	opts := []nats.Option{

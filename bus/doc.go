@@ -65,5 +65,8 @@
 // Nothing published while the connection is down is kept or sent later:
 // Publish returns an error instead. A stale command that was queued in front
 // of a paused process is delivered when it wakes; receivers look at the
-// deadline that every command and request carries.
+// deadline that every command and request carries. It is a time of the sender's
+// clock, and read as one: heartbeats tell how far two nodes' clocks are apart
+// ([Conn.Late]), from the second that is heard of a node. Until then they are taken
+// to agree, and all other times (timers, expiry) always are.
 package bus

@@ -85,7 +85,7 @@ func (c *Conn) Listens(subject string, done func(Listening)) {
 			"Nats-Trace-Dest": {c.calls.inbox + "." + tracePrefix + strconv.FormatUint(n, 10)},
 			"Nats-Trace-Only": {"true"},
 		},
-		Data: []byte{0}, // a server that knows no traces delivers it: a request whose deadline is long over
+		Data: noRequest, // a server that knows no traces delivers it, and it is ignored
 	}
 	if err := c.nc.PublishMsg(msg); err != nil {
 		time.AfterFunc(0, func() { t.finish(n) })

@@ -161,6 +161,7 @@ func (n *Nodes) lose(node Node, why string) bool {
 		n.lost[node.Name] = time.Now()
 	}
 	n.mu.Unlock()
+	n.conn.clocks.forget(node.Name)
 	if !known || node.Name == n.self.Name {
 		return false
 	}

@@ -20,11 +20,8 @@ func watched(t *testing.T, c *Conn) (n *Nodes, lost chan Node) {
 
 // beatOf is a heartbeat of a worker that is not there.
 func beatOf(c *Conn, name, gone string) *Msg {
-	b := AppendBool(AppendUint(AppendString(nil, "worker"), 0), false)
-	if gone != "" {
-		b = AppendString(b, gone)
-	}
-	return &Msg{Subject: c.subjects.Node(name), Data: b}
+	b := heartbeat{role: "worker", time: time.Now(), gone: gone}
+	return &Msg{Subject: c.subjects.Node(name), Data: b.append(nil)}
 }
 
 // decideOnce waits for the answer to one ping, and acts on it.
@@ -117,10 +114,8 @@ func TestEachBeatAsksTheNextNodeAndTellsAllWhenItIsGone(t *testing.T) {
 		if node := <-lost; node.Name != want {
 			t.Fatalf("lost %q, want %q", node.Name, want)
 		}
-		r := Reader{b: (<-beats).Data}
-		_, _, _ = r.String(), r.Uint(), r.Bool()
-		if gone := r.String(); gone != want {
-			t.Errorf("told others that %q is gone, want %q", gone, want)
+		if h, err := parseHeartbeat((<-beats).Data); err != nil || h.gone != want {
+			t.Errorf("told others that %q is gone (%v), want %q", h.gone, err, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strconv"
@@ -9,7 +10,8 @@ import (
 	"time"
 )
 
-// A request is its deadline (milliseconds since 1970, as a varint) and a body.
+// A request is its deadline (milliseconds since 1970, as a varint), the name of the
+// clock that it is by (a varint, see ClockID), and a body.
 // Its answer begins with answerMark, which no text does, and then has a byte, 0
 // and the body or 1 and code and text of an Error. What has no mark is not ours:
 // a stream that keeps all that is published, or whatever else listens, answers
@@ -114,7 +116,7 @@ func (c *Conn) Call(subject string, body []byte, timeout time.Duration, done fun
 	t.waiting[n] = p
 	t.mu.Unlock()
 
-	b := AppendUint(make([]byte, 0, 10+len(body)), uint64(time.Now().Add(timeout).UnixMilli()))
+	b := appendHead(make([]byte, 0, 16+len(body)), c.Deadline(time.Now(), timeout), c.clock)
 	if err := c.PublishReply(subject, t.inbox+"."+strconv.FormatUint(n, 10), append(b, body...)); err != nil {
 		t.finish(n, nil, err)
 	}
@@ -215,6 +217,20 @@ func (c *Conn) Foreign(subject string) {
 // Foreigners returns how many answers were no node's of ours, since Open.
 func (c *Conn) Foreigners() uint64 { return c.foreign.Load() }
 
+func appendHead(b []byte, deadline time.Time, from ClockID) []byte {
+	return AppendUint(AppendUint(b, uint64(deadline.UnixMilli())), uint64(from))
+}
+
+// parseRequest reads a request.
+func parseRequest(b []byte) (deadline time.Time, from ClockID, body []byte, ok bool) {
+	r := Reader{b: b}
+	deadline, from = time.UnixMilli(int64(r.Uint())), ClockID(r.Uint32())
+	return deadline, from, r.Rest(), r.Err() == nil
+}
+
+// noRequest is the body of a trace.
+var noRequest = []byte{0}
+
 // appendResult appends an answer.
 func appendResult(b, body []byte, err *Error) []byte {
 	b = append(b, answerMark)
@@ -276,21 +292,21 @@ func (c *Conn) Handle(subject, queue string, f func(ctx context.Context, body []
 }
 
 func (c *Conn) serve(ctx context.Context, m *Msg, f func(context.Context, []byte) ([]byte, error)) {
-	r := Reader{b: m.Data}
-	deadline := time.UnixMilli(int64(r.Uint()))
-	if m.Reply == "" && r.Err() == nil && deadline.UnixMilli() == 0 {
+	if m.Reply == "" && bytes.Equal(m.Data, noRequest) {
 		return // a trace, on a NATS server that knows none
 	}
-	if r.Err() != nil || m.Reply == "" {
+	deadline, from, body, ok := parseRequest(m.Data)
+	if !ok || m.Reply == "" {
 		c.cfg.Log.Warn("malformed request", "node", c.cfg.Name, "subject", m.Subject)
 		return
 	}
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	if ctx.Err() != nil {
+	left := c.Until(from, deadline, time.Now())
+	if left <= 0 {
 		return // the caller has given up: it may have asked somebody else
 	}
-	body, err := f(ctx, r.Rest())
+	ctx, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	body, err := f(ctx, body)
 	var refusal *Error
 	if err != nil {
 		if refusal = AsError(err); refusal.Code == Internal {

@@ -17,6 +17,7 @@ import (
 //	role    string
 //	load    uint
 //	leaving bool
+//	time    uint    milliseconds since 1970, by the sender's clock
 //	gone    string  a node that the sender has just found gone; empty, or left out: none
 //
 // Who hears of a gone node asks it himself. The node itself, should it be there,
@@ -239,29 +240,57 @@ func (n *Nodes) beat(leaving bool, gone string) {
 	if n.load != nil {
 		load = n.load()
 	}
-	b := AppendBool(AppendUint(AppendString(nil, n.self.Role), load), leaving)
-	if gone != "" {
-		b = AppendString(b, gone)
+	b := heartbeat{n.self.Role, load, leaving, n.conn.Deadline(time.Now(), 0), gone}
+	_ = n.conn.Publish(n.conn.subjects.Node(n.self.Name), b.append(nil))
+}
+
+// A heartbeat is what it says of its sender.
+type heartbeat struct {
+	role    string
+	load    uint64
+	leaving bool
+	time    time.Time
+	gone    string
+}
+
+func (h *heartbeat) append(b []byte) []byte {
+	b = AppendBool(AppendUint(AppendString(b, h.role), h.load), h.leaving)
+	b = AppendUint(b, uint64(h.time.UnixMilli()))
+	if h.gone != "" {
+		b = AppendString(b, h.gone)
 	}
-	_ = n.conn.Publish(n.conn.subjects.Node(n.self.Name), b)
+	return b
+}
+
+// parseHeartbeat reads a heartbeat. What follows the fields that are known here is
+// of a version to come.
+func parseHeartbeat(b []byte) (h heartbeat, err error) {
+	r := Reader{b: b}
+	h.role, h.load, h.leaving = r.String(), r.Uint(), r.Bool()
+	h.time = time.UnixMilli(int64(r.Uint()))
+	if r.More() {
+		h.gone = r.String()
+	}
+	if !ValidNode(h.role) || h.gone != "" && !ValidNode(h.gone) {
+		r.fail()
+	}
+	return h, r.Err()
 }
 
 func (n *Nodes) heard(m *Msg) {
 	name := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
-	r := Reader{b: m.Data}
-	node := Node{Name: name, Role: r.String(), Load: r.Uint(), Seen: time.Now()}
-	leaving, gone := r.Bool(), ""
-	if r.More() {
-		gone = r.String()
-	}
-	if r.Err() != nil || !ValidNode(name) {
+	h, err := parseHeartbeat(m.Data)
+	if err != nil || !ValidNode(name) {
 		n.conn.cfg.Log.Warn("malformed heartbeat", "node", name)
 		return
 	}
-	if leaving {
+	node := Node{Name: name, Role: h.role, Load: h.load, Seen: time.Now()}
+	if h.leaving {
 		n.lose(node, "left")
 		return
 	}
+	n.conn.heardTime(name, h.time, node.Seen, n.beatEvery)
+	gone := h.gone
 	isNew, back := n.add(node)
 	if back {
 		n.ask(n.known(name), forBack, 0)

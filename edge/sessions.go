@@ -283,7 +283,7 @@ func (lp *sessions) pend(r *room) {
 			r.pending = lp.spare[n-1]
 			lp.spare = lp.spare[:n-1]
 		}
-		r.pending = bus.AppendCommands(r.pending[:0], lp.addr, r.owner, lp.l.now.Add(lp.cfg.CommandTimeout))
+		r.pending = bus.AppendCommands(r.pending[:0], lp.addr, r.owner, lp.conn.Deadline(lp.l.now, lp.cfg.CommandTimeout))
 		lp.dirty = append(lp.dirty, r)
 	}
 }

@@ -192,6 +192,7 @@ func TestOneRoomWithoutAnOwnerShowsThatItsWorkerIsGone(t *testing.T) {
 	}
 	t.Cleanup(stop)
 	beat := bus.AppendBool(bus.AppendUint(bus.AppendString(nil, "edge"), 0), false)
+	beat = bus.AppendUint(beat, uint64(time.Now().UnixMilli()))
 	waitFor(t, sc.s, "the others to be known", func(lp *sessions) bool {
 		if err := conn.Publish(conn.Subjects().Node("tester"), beat); err != nil {
 			t.Error(err)

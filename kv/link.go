@@ -347,7 +347,7 @@ func (l *link) request() bool {
 	}
 	l.sent = now
 	head := appendRequest(nil, request{
-		session: l.session, hello: !l.greeted, deadline: now.Add(requestLife).UnixMilli(), over: l.settled(), done: l.done,
+		session: l.session, hello: !l.greeted, deadline: l.conn.Deadline(now, requestLife).UnixMilli(), clock: l.conn.Clock(), over: l.settled(), done: l.done,
 	})
 	b := append(head, l.body...)
 	l.body = l.body[:0]

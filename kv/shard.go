@@ -27,6 +27,7 @@ import (
 type Shard struct {
 	epoch    uint64
 	subjects bus.Subjects
+	isLate   func(of bus.ClockID, deadline, now time.Time) bool // nil: all clocks are one
 	engine   *engine.Engine
 	now      int64  // milliseconds since 1970; of what is being served
 	number   uint64 // of the last entry
@@ -75,6 +76,21 @@ func NewShard(epoch uint64, subjects bus.Subjects) *Shard {
 	return s
 }
 
+// ReadDeadlines has the shard read deadlines of requests as isLate does; without,
+// those who ask and the shard go by one clock.
+func (s *Shard) ReadDeadlines(isLate func(of bus.ClockID, deadline, now time.Time) bool) {
+	s.isLate = isLate
+}
+
+// late reports whether nobody waits for the answer to a request any more.
+func (s *Shard) late(q request, now time.Time) bool {
+	deadline := time.UnixMilli(q.deadline)
+	if s.isLate == nil {
+		return now.After(deadline)
+	}
+	return s.isLate(q.clock, deadline, now)
+}
+
 // maxSessions bounds what clients that come and go can make a shard remember.
 const maxSessions = 10_000
 
@@ -86,7 +102,7 @@ func (s *Shard) Serve(now time.Time, b []byte, inbox string) error {
 	if !ok || !s.subjects.IsStoreInbox(inbox) {
 		return fmt.Errorf("malformed request from %.80q", inbox)
 	}
-	if q.deadline < now.UnixMilli() {
+	if s.late(q, now) {
 		return nil // this process was stopped; whoever asked has asked again
 	}
 	c := s.sessions[q.session]

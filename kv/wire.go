@@ -14,6 +14,7 @@ import (
 //	session  uint
 //	flags    byte    requestHello: begin the session if there is none
 //	deadline uint    milliseconds since 1970; afterwards nobody wants it
+//	clock    uint    whose time that is, see bus.ClockID
 //	over     uint    everything up to this number has its answer or needs none,
 //	done     count   and these, each a number
 //	ops to the end, each an op byte and
@@ -64,6 +65,7 @@ type request struct {
 	session  uint64
 	hello    bool
 	deadline int64
+	clock    bus.ClockID
 	over     uint64
 	done     []uint64 // only to append
 	rd       bus.Reader
@@ -76,7 +78,8 @@ func appendRequest(b []byte, q request) []byte {
 		flags = requestHello
 	}
 	b = append(b, flags)
-	b = bus.AppendUint(bus.AppendUint(b, uint64(q.deadline)), q.over)
+	b = bus.AppendUint(bus.AppendUint(b, uint64(q.deadline)), uint64(q.clock))
+	b = bus.AppendUint(b, q.over)
 	b = bus.AppendUint(b, uint64(len(q.done)))
 	for _, n := range q.done {
 		b = bus.AppendUint(b, n)
@@ -89,7 +92,8 @@ func parseRequest(b []byte) (q request, ok bool) {
 	version := q.rd.Byte()
 	q.session = q.rd.Uint()
 	q.hello = q.rd.Byte()&requestHello != 0
-	q.deadline, q.over = int64(q.rd.Uint()), q.rd.Uint()
+	q.deadline, q.clock = int64(q.rd.Uint()), bus.ClockID(q.rd.Uint32())
+	q.over = q.rd.Uint()
 	return q, q.rd.Err() == nil && version == wireVersion && q.session != 0
 }
 

@@ -33,7 +33,7 @@ func (r *Room) envelope(e *entry) {
 		return
 	}
 	v := verdict{
-		late:    t.wall.After(e.commands.Deadline),
+		late:    r.worker.conn.Late(r.peers[from].to.clock, e.commands.Deadline, t.wall),
 		refused: e.refused,
 		foreign: e.commands.Epoch != 0 && e.commands.Epoch != r.epoch,
 	}

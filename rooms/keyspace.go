@@ -63,6 +63,7 @@ func (w *Worker) buildShard(kind *Kind, key string, c claim) *Room {
 		worker: w, kind: kind, key: key, shard: w.shardOf(key), trail: &trail{},
 		epoch: c.epoch, heir: c.heir, lineage: c.epoch, own: c.own, revision: c.revision, departing: true,
 	}
+	c.shard.shard.ReadDeadlines(w.conn.Late)
 	r.keys = &keyspace{shard: c.shard.shard, revisions: c.shard.revisions}
 	r.trail.done = r.keysAcked
 	return r

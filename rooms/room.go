@@ -98,6 +98,7 @@ type peer struct {
 type endpoint struct {
 	address bus.Address
 	subject string
+	clock   bus.ClockID // of the edge
 }
 
 // The things a room does at a time of its own.

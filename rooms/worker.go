@@ -332,7 +332,7 @@ func (w *Worker) endpoint(a bus.Address) *endpoint {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if e = w.endpoints[a]; e == nil {
-		e = &endpoint{a, w.conn.Subjects().Out(a)}
+		e = &endpoint{a, w.conn.Subjects().Out(a), bus.ClockOf(a.Edge())}
 		w.endpoints[a] = e
 	}
 	return e
