@@ -20,7 +20,7 @@ import (
 // suite says what a Store does, case by case. Each begins with an empty store.
 var suite = slices.Concat(
 	stringCases, numberCases, keyCases, expiryCases, setCases, hashCases, listCases, blockingCases, sortedSetCases,
-	wrongTypeCases, pubsubCases, subscriberCases, atomicCases, holdCases, limitCases, formCases,
+	wrongTypeCases, pubsubCases, endingCases, subscriberCases, atomicCases, holdCases, limitCases, formCases,
 )
 
 type conformanceCase struct {

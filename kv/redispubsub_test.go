@@ -2,7 +2,9 @@ package kv_test
 
 import (
 	"context"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"roomd/kv"
@@ -41,7 +43,8 @@ type redisSubscriber struct {
 	ended context.Context
 
 	mu        sync.Mutex // guards what follows, and the order of requests
-	more      *sync.Cond // of arrived
+	more      *sync.Cond // of arrived, or calling has ended
+	calling   *redisHandler
 	arrived   []kv.Message
 	over      bool
 	handlers  map[topic][]*redisHandler
@@ -51,6 +54,13 @@ type redisSubscriber struct {
 type topic struct {
 	name    string
 	pattern bool
+}
+
+func topicOf(m kv.Message) topic {
+	if m.Pattern != "" {
+		return topic{m.Pattern, true}
+	}
+	return topic{m.Channel, false}
 }
 
 type redisHandler struct {
@@ -82,7 +92,7 @@ func (sub *redisSubscriber) read() {
 				close(waiting)
 			}
 			sub.confirmed = nil
-			sub.more.Signal()
+			sub.more.Broadcast()
 			sub.mu.Unlock()
 			return
 		}
@@ -93,7 +103,7 @@ func (sub *redisSubscriber) read() {
 		case *redis.Message:
 			message := kv.Message{Pattern: received.Pattern, Channel: received.Channel, Text: received.Payload}
 			sub.arrived = append(sub.arrived, message)
-			sub.more.Signal()
+			sub.more.Broadcast()
 		}
 		sub.mu.Unlock()
 	}
@@ -111,17 +121,16 @@ func (sub *redisSubscriber) dispatch() {
 		}
 		message := sub.arrived[0]
 		sub.arrived = sub.arrived[1:]
-		to := topic{message.Channel, false}
-		if message.Pattern != "" {
-			to = topic{message.Pattern, true}
-		}
-		for _, h := range slices.Clone(sub.handlers[to]) {
+		for _, h := range slices.Clone(sub.handlers[topicOf(message)]) {
 			if h.stopped || sub.over {
 				continue
 			}
+			sub.calling = h
 			sub.mu.Unlock()
 			h.f(message)
 			sub.mu.Lock()
+			sub.calling = nil
+			sub.more.Broadcast()
 		}
 	}
 }
@@ -155,12 +164,13 @@ func (sub *redisSubscriber) listen(ctx context.Context, to topic, f func(kv.Mess
 	return func() {
 		if ended := sub.stop(to, h); ended != nil {
 			<-ended
+			sub.forget(to)
 		}
 	}, nil
 }
 
-// stop ends a handler. What it returns is closed when Redis has confirmed that,
-// and nil if Redis need not know.
+// stop has a handler not called any more. If it was the last of its topic it
+// returns what is closed when Redis has confirmed that, or is gone.
 func (sub *redisSubscriber) stop(to topic, h *redisHandler) (ended <-chan struct{}) {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
@@ -168,6 +178,9 @@ func (sub *redisSubscriber) stop(to topic, h *redisHandler) (ended <-chan struct
 		return nil
 	}
 	h.stopped = true
+	for sub.calling == h && !insideDispatch() {
+		sub.more.Wait()
+	}
 	rest := slices.DeleteFunc(slices.Clone(sub.handlers[to]), func(other *redisHandler) bool { return other == h })
 	if sub.handlers[to] = rest; len(rest) > 0 {
 		return nil
@@ -176,10 +189,35 @@ func (sub *redisSubscriber) stop(to topic, h *redisHandler) (ended <-chan struct
 	ended, err := sub.request(sub.ended, to, false)
 	if err != nil {
 		sub.over = true
-		sub.more.Signal()
+		sub.more.Broadcast()
 		return nil
 	}
 	return ended
+}
+
+// insideDispatch reports whether the caller was called by a handler, which can't
+// wait for its own end.
+func insideDispatch() bool {
+	pcs := make([]uintptr, 64)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	for more := true; more; {
+		var frame runtime.Frame
+		frame, more = frames.Next()
+		if strings.HasSuffix(frame.Function, "(*redisSubscriber).dispatch") {
+			return true
+		}
+	}
+	return false
+}
+
+// forget drops what has come to a topic that nobody had at its end: handlers that
+// come later must not get it.
+func (sub *redisSubscriber) forget(to topic) {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if len(sub.handlers[to]) == 0 {
+		sub.arrived = slices.DeleteFunc(sub.arrived, func(m kv.Message) bool { return topicOf(m) == to })
+	}
 }
 
 // request asks for a subscription, or for its end, and is called with mu held.
@@ -203,7 +241,7 @@ func (sub *redisSubscriber) Lost() uint64 { return 0 }
 func (sub *redisSubscriber) Close() {
 	sub.mu.Lock()
 	sub.over = true
-	sub.more.Signal()
+	sub.more.Broadcast()
 	sub.mu.Unlock()
 	sub.conn.Close()
 }
