@@ -17,6 +17,7 @@ type driver struct {
 	conn  *bus.Conn
 	do    chan func()
 	mute  bool // answers are lost, news are not
+	older bool // replies are confirmations, as an earlier version said to those that listen
 }
 
 func drive(t *testing.T, conn *bus.Conn) *driver {
@@ -53,6 +54,9 @@ func driveShard(t *testing.T, conn *bus.Conn, shard int) *driver {
 				if d.mute && conn.Subjects().IsStoreInbox(subject) {
 					return
 				}
+				if d.older && conn.Subjects().IsStoreInbox(subject) {
+					b = confirmations(b)
+				}
 				if err := conn.Publish(subject, b); err != nil {
 					t.Error(err)
 				}
@@ -64,6 +68,21 @@ func driveShard(t *testing.T, conn *bus.Conn, shard int) *driver {
 		<-ended
 	})
 	return d
+}
+
+// confirmations makes all replies of an answer confirmations.
+func confirmations(answer []byte) (b []byte) {
+	var items []item
+	tenure, _ := parseAnswer(answer, func(uint64) bool { return true }, func(it item) { items = append(items, it) })
+	b = appendAnswer(nil, tenure)
+	for _, it := range items {
+		kind := it.kind
+		if kind == itemReply {
+			kind = itemConfirmed
+		}
+		b = appendItem(b, it.number, kind, it.reply)
+	}
+	return b
 }
 
 // then runs f where the shard runs, and waits for it.
@@ -110,6 +129,31 @@ func TestStoreThatWasForgottenGoesOn(t *testing.T) {
 	}
 	if m := <-heard; m.Text != "x" {
 		t.Errorf("heard %q", m.Text)
+	}
+}
+
+// While a system is updated, workers of the version before own shards that stores
+// of this one use.
+func TestOwnerOfAnEarlierVersionIsListenedToAsWell(t *testing.T) {
+	d, store := openDriven(t)
+	d.then(func() { d.older = true })
+	heard := make(chan Message, 10)
+	stop, err := store.NewSubscriber().Subscribe(t.Context(), "news", func(m Message) { heard <- m })
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.then(func() { d.older = false })
+	if n, err := store.Publish(t.Context(), "news", "x"); n != 1 || err != nil {
+		t.Errorf("Publish = %d, %v, want 1", n, err)
+	}
+	if m := <-heard; m.Text != "x" {
+		t.Errorf("heard %q", m.Text)
+	}
+	d.then(func() { d.older = true })
+	stop()
+	d.then(func() { d.older = false })
+	if n, err := store.Publish(t.Context(), "news", "x"); n != 0 || err != nil {
+		t.Errorf("Publish = %d, %v, want 0", n, err)
 	}
 }
 

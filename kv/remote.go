@@ -302,6 +302,9 @@ func (s *remote) listen(ctx context.Context, name string, pattern bool, n int) (
 	if n == 0 {
 		s.unhear(name, pattern)
 	}
+	if res.reply == nil {
+		return moment{}, nil // from an owner of an earlier version, which confirms and says no more
+	}
 	since, ok := parseMoment(res.reply)
 	if !ok {
 		return moment{}, errors.New("listen: malformed reply")
