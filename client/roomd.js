@@ -18,6 +18,7 @@
 // What you can't: cast() is lost with the connection, and a session ends with
 // the page, since its resume token is kept in memory only.
 
+import { checkFrame } from "./roomd/frames.js";
 import { Emitter, Room, backoff } from "./roomd/room.js";
 import { RoomdError, codecs, malformed } from "./roomd/values.js";
 
@@ -295,11 +296,12 @@ export class Session extends Emitter {
 
   /** @param {any} f */
   #frame(f) {
-    if (!Array.isArray(f)) malformed("a frame is not an array");
+    checkFrame(f);
     switch (f[0]) {
       case 0: return this.#refused(f);
       case 1: return this.#welcomed(f[1]);
-      case 2: case 6: return this.#answer(f[1], f[2], f[3]);
+      case 2: return this.#answer(2, f[1], f[2], f[3]);
+      case 6: return this.#answer(6, f[1], f[2] ?? [], f[3]);
       case 3: return this.#left(f);
       case 5: return; // a pong was heard, that is all it is for
       case 13:
@@ -310,7 +312,8 @@ export class Session extends Emitter {
   }
 
   /** @param {any[]} f */
-  #refused([, code, message = "", type, number]) {
+  #refused([, code, message, type, number]) {
+    message ??= "";
     if (code === "bad_token" && !this.#open) this.#bye = { code, message };
     if (type === 3 && code === "rate_limited") return this.#leaveLater(number);
     this._emit("error", Object.assign(new RoomdError(code, message), { type, room: this.#byNumber.get(number) }));
@@ -325,6 +328,7 @@ export class Session extends Emitter {
 
   /** @param {any} welcome */
   #welcomed(welcome) {
+    if (this.#open) malformed("a second welcome");
     clearTimeout(this.#timer);
     const resumed = this.#welcome?.session === welcome.session;
     if (this.#welcome && !resumed) this.#forget();
@@ -371,22 +375,24 @@ export class Session extends Emitter {
     }
   }
 
-  /** @param {number} ref @param {any} answer @param {any[]} [refusal] */
-  #answer(ref, answer, refusal) {
+  /** @param {number} type of the answer and of what was asked @param {number} ref @param {any} answer @param {any[]} [refusal] */
+  #answer(type, ref, answer, refusal) {
     const asked = this.#asked.get(ref);
+    if (!asked) return; // given up, or answered before
+    if (asked.frame[0] !== type) malformed(`a frame of type ${type} answers one of type ${asked.frame[0]}`);
     this.#asked.delete(ref);
-    if (refusal) asked?.reject(new RoomdError(refusal[0], refusal[1]));
-    else asked?.resolve(answer ?? []);
+    if (refusal) asked.reject(new RoomdError(refusal[0], refusal[1]));
+    else asked.resolve(answer);
   }
 
   /** @param {any[]} f */
-  #left([, number, code, message = "", ref = 0]) {
+  #left([, number, code, message, ref]) {
     const room = this.#byNumber.get(number);
     this.#byNumber.delete(number);
     if (room) {
       this.#rooms.delete(room);
-      room._ended(code, message);
+      room._ended(code, message ?? "");
     }
-    if (ref) this.#answer(ref, null);
+    if (ref) this.#answer(3, ref, null);
   }
 }

@@ -300,6 +300,22 @@ function fromJSON(_, v) {
   return Uint8Array.from(atob(v.$bin), (c) => c.charCodeAt(0));
 }
 
+/** JSON.parse takes any depth, but who goes through the value afterwards may not. @param {string} line */
+function checkDepth(line) {
+  let depth = 0;
+  let quoted = false;
+  for (let i = 0; i < line.length; i++) {
+    const c = line.charCodeAt(i);
+    if (quoted) {
+      if (c === 0x5c) i++; // a backslash: the next one is no end
+      else if (c === 0x22) quoted = false;
+    } else if (c === 0x22) quoted = true;
+    else if (c === 0x5b || c === 0x7b) {
+      if (++depth > maxDepth + 1) malformed("the value is nested too deeply");
+    } else if (c === 0x5d || c === 0x7d) depth--;
+  }
+}
+
 /** How frames become WebSocket messages and back, by subprotocol. */
 export const codecs = {
   msgpack: {
@@ -318,8 +334,9 @@ export const codecs = {
     /** @param {any} message @returns {any[]} */
     decode(message) {
       if (typeof message !== "string") malformed("a binary message on a text connection");
+      const lines = message.split("\n").filter((/** @type {string} */ line) => line !== "");
+      lines.forEach(checkDepth);
       try {
-        const lines = message.split("\n").filter((/** @type {string} */ line) => line !== "");
         return lines.map((/** @type {string} */ line) => line.includes('"$bin"') ? JSON.parse(line, fromJSON) : JSON.parse(line));
       } catch (err) {
         return malformed(String(err));
@@ -408,8 +425,8 @@ function isInteger(v) {
   return typeof v === "bigint" || Number.isInteger(v);
 }
 
-/** @param {any} v */
-function isMap(v) {
+/** Whether a value is a map, neither list nor bytes. @param {any} v @returns {boolean} */
+export function isMap(v) {
   return v !== null && typeof v === "object" && !Array.isArray(v) && !(v instanceof Uint8Array);
 }
 
