@@ -5,6 +5,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Looked up each time it is used, so that browser finds what setup has installed.
 CHROMIUM ?= $(or $(shell command -v chromium),$(shell command -v chromium-browser),$(shell command -v google-chrome))
 FUZZTIME ?= 30s
+JSROUNDS ?= 10000
 SEEDS ?= $(shell seq 5001 5020)
 KVSEEDS ?= $(shell seq 5101 5110)
 CHAOSTIME ?= 60s
@@ -67,13 +68,17 @@ setup:
 	sudo=$$(test "$$(id -u)" = 0 || echo sudo); \
 	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy $$missing
 
-# Every fuzz target for FUZZTIME each.
-fuzz:
-	@for pkg in $$(go list ./...); do \
+# Every fuzz target for FUZZTIME each, and the JavaScript client for JSROUNDS
+# rounds. All run, also behind one that fails.
+fuzz: client/node_modules
+	@failed=; for pkg in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$pkg || exit 1; \
+			echo "$$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$pkg || failed="$$failed $$target"; \
 		done; \
-	done
+	done; \
+	cd client && ROOMD_FUZZ_ROUNDS=$(JSROUNDS) node --test test/hostile.test.mjs || failed="$$failed hostile.test.mjs"; \
+	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 # What takes longer than a test may: chaos over SEEDS and kvchaos over KVSEEDS,
 # then all fuzz targets. What each seed printed stays in a directory that the
