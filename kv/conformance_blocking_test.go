@@ -32,7 +32,7 @@ func waiter(t *testing.T, s site, ctx context.Context, nth int, left bool, timeo
 func wantTaken(t *testing.T, from <-chan taken, key, value string) {
 	t.Helper()
 	if got := receive(t, from, "result of a pop"); got != (taken{key, value, true, nil}) {
-		t.Errorf("popped %+v, want %q from %q", got, value, key)
+		t.Errorf("popped %+v (%v), want %q from %q", got, got.err, value, key)
 	}
 }
 
