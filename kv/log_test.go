@@ -177,6 +177,23 @@ func TestRunsAreThoseWithALog(t *testing.T) {
 	}
 }
 
+// While servers are away a log is begun with fewer copies. If that answer is lost,
+// the next try asks for all of them again, and finds its own log.
+func TestLogThatAnEarlierTryHasBegunIsFound(t *testing.T) {
+	_, logs := openLogs(t, bus.Config{})
+	cfg := logs.streamConfig("w-1")
+	if _, err := logs.create(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Description = "not as it was asked for at first"
+	if _, err := logs.create(t.Context(), cfg); err != nil {
+		t.Errorf("the second try of one Begin = %v, want nil", err)
+	}
+	if _, err := logs.Begin(t.Context(), "w-1"); !errors.Is(err, ErrExists) {
+		t.Errorf("a second Begin = %v, want ErrExists", err)
+	}
+}
+
 func TestAfterTheSealNothingIsWritten(t *testing.T) {
 	_, logs := openLogs(t, bus.Config{})
 	log, err := logs.Begin(t.Context(), "w-1")

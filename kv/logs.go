@@ -68,6 +68,9 @@ func (l *Logs) Begin(ctx context.Context, run string) (*Log, error) {
 func (l *Logs) create(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
 	for majority := cfg.Replicas/2 + 1; ; cfg.Replicas-- {
 		stream, err := l.js.CreateStream(ctx, cfg)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return l.begun(ctx, cfg, err)
+		}
 		var refused *jetstream.APIError
 		if !errors.As(err, &refused) || refused.ErrorCode != noPeers {
 			return stream, err
@@ -77,6 +80,23 @@ func (l *Logs) create(ctx context.Context, cfg jetstream.StreamConfig) (jetstrea
 		}
 	}
 }
+
+// begun returns the stream that an earlier try of the same Begin has made, with
+// fewer copies than this one asks for; its answer was lost. It returns inUse if
+// another Begin made the stream.
+func (l *Logs) begun(ctx context.Context, cfg jetstream.StreamConfig, inUse error) (jetstream.Stream, error) {
+	stream, err := l.js.Stream(ctx, cfg.Name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNotYet, err)
+	}
+	if stream.CachedInfo().Config.Metadata[beginKey] != cfg.Metadata[beginKey] {
+		return nil, inUse
+	}
+	return stream, nil
+}
+
+// beginKey names the token of a Begin in the stream's metadata.
+const beginKey = "roomd-begin"
 
 // streamConfig holds a token, because NATS takes creating a stream again with
 // the same configuration for a success: a second try of one Begin is one, a
@@ -90,7 +110,7 @@ func (l *Logs) streamConfig(run string) jetstream.StreamConfig {
 		DenyDelete: true,
 		Storage:    l.cfg.storage(),
 		Replicas:   max(l.cfg.Replicas, 1),
-		Metadata:   map[string]string{"roomd-begin": rand.Text()},
+		Metadata:   map[string]string{beginKey: rand.Text()},
 	}
 }
 
