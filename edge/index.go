@@ -103,6 +103,7 @@ type membership struct {
 	skipped uint32 // commands just above taken that were refused here
 	special int32  // index in fan.specials; valid with memberSpecial
 	lostAt  uint32 // loop's milliseconds; valid with memberDisowned
+	joins   uint32 // bus.Joined.Joins as of the last answer
 	flags   memberFlags
 }
 

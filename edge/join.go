@@ -141,7 +141,7 @@ func (lp *sessions) sendJoin(m *membership) {
 	e.sent, e.sentAt = true, lp.l.ms
 	lp.command(m.room, &bus.Command{
 		Op: bus.OpJoin, Session: s.id, Try: e.try, Ref: e.ref, User: s.user,
-		Options: e.options, Since: e.since, Resume: e.resume, Floor: e.floor,
+		Options: e.options, Since: e.since, Resume: e.resume, Floor: e.floor, Joins: uint64(m.joins),
 	})
 }
 
@@ -238,7 +238,7 @@ func (lp *sessions) joined(r *room, it *bus.Item) {
 		m.flags &^= memberDisowned
 	}
 	m.flags &^= memberDeaf
-	m.count = it.Joined.At.Count
+	m.count, m.joins = it.Joined.At.Count, uint32(it.Joined.Joins)
 	if fresh || !it.Joined.Recovered {
 		m.taken, m.skipped = it.Joined.N, 0
 	}
@@ -316,6 +316,9 @@ func (lp *sessions) refused(r *room, it *bus.Item) {
 	case it.Code == bus.Closed:
 		e.sent = false // it is on its way out: open it again
 		lp.lost(r)
+		return
+	case e.ref == 0 && it.Code == bus.Replaced:
+		lp.replaced(m)
 		return
 	case e.refusedReturn(it.Code):
 		lp.putOff(m)

@@ -241,3 +241,21 @@ func TestJoinsOfMoreNewRoomsThanCanBeOpenedAreRefusedEarly(t *testing.T) {
 		})
 	}
 }
+
+// The room says that the session goes on elsewhere: then the conn here, which may
+// be dead without our knowing, ends as a replaced one.
+func TestReturnOfAConnThatWasReplacedElsewhereEndsIt(t *testing.T) {
+	sc := newScene(t, Config{})
+	c := connect(t, sc.s, nativeName, "Ann")
+	c.send(`[2,1,"chat","lounge"]`)
+	r := sc.next()
+	r.say(r.admit(r.command(bus.OpJoin), 1, func(j *bus.Joined) { j.Joins = 3 }))
+	j := c.joined(1)
+	r.say(bus.Item{Op: bus.ItemError, To: j.Member, Code: bus.NotJoined})
+	back := r.command(bus.OpJoin)
+	if back.Ref != 0 || back.Joins != 3 {
+		t.Errorf("return %+v, want the 3 joins that the edge knows of", back)
+	}
+	r.say(bus.Item{Op: bus.ItemRefused, Session: back.Session, Try: back.Try, Code: bus.Replaced})
+	c.want(`[13,"replaced","the session continues on another connection",-1]`)
+}

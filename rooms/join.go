@@ -27,6 +27,7 @@ func (r *Room) join(from int32, c *bus.Command) {
 
 	r.nextMember++
 	m := &Member{room: r, id: r.nextMember, session: c.Session, user: c.User, at: away, options: c.Options}
+	m.joins, m.try = max(c.Joins, 1), c.Try
 	r.enter(m)
 	r.mark(m)
 	r.attach(m, from)
@@ -68,6 +69,10 @@ func (r *Room) mayJoin(c *bus.Command) error {
 // comeBack gives a session its seat again: after a reconnect, from wherever it
 // is now, or because its edge has missed something.
 func (r *Room) comeBack(from int32, m *Member, c *bus.Command) {
+	if !m.mayReturn(from, c) {
+		r.refuse(from, c, bus.Replaced)
+		return
+	}
 	t := r.turn
 	r.rebase()
 	wasAway := m.at == away
@@ -96,6 +101,30 @@ func (r *Room) comeBack(from int32, m *Member, c *bus.Command) {
 	}
 }
 
+// mayReturn counts a join of the member's client, and reports whether its edge may
+// bring it back in by itself. An edge that stood still does not know that its
+// client has joined from elsewhere meanwhile. Its conn must not take the seat from
+// the newer one.
+func (m *Member) mayReturn(from int32, c *bus.Command) bool {
+	joins := m.joins
+	switch {
+	case c.Ref != 0:
+		if m.at != from || c.Try != m.try {
+			joins++
+		}
+		m.try = c.Try
+	case c.Joins != 0 && c.Joins < joins:
+		return false
+	default:
+		joins = max(joins, c.Joins) // the room may have gone back
+	}
+	if joins != m.joins {
+		m.joins = joins
+		m.room.mark(m)
+	}
+	return true
+}
+
 // goAbove keeps the numbers that the client may have used, for commands that the
 // room has not seen and that may still come, from being given to others: the
 // client, which has missed something and is told so, numbers its next commands
@@ -111,6 +140,7 @@ func (m *Member) goAbove(c *bus.Command) {
 // welcome makes turn.item the ItemJoined of a member.
 func (r *Room) welcome(m *Member, c *bus.Command, j *bus.Joined) {
 	it := &r.turn.item
+	j.Joins = m.joins
 	j.N, j.Applied, j.Seats, j.Size = m.last, m.last-m.void, r.kind.Seats, len(r.members)
 	if !j.Recovered {
 		j.Members = r.seats()

@@ -26,6 +26,8 @@ type Member struct {
 	trimmed uint64 // the last of them that is no longer in the room's history
 	last    uint64 // no command up to this number is taken in any more
 	void    uint64 // how many numbers up to last no command had or will have; last - void is that of the last one taken in
+	joins   uint64 // how often its client has joined, from 1; a return of an edge that knows of fewer is refused
+	try     uint64 // of the client's last join: one that comes twice counts once
 	replies fifo   // what those commands got, by number, until the client has it
 
 	unlogged int32 // replies kept since the last entry of the log

@@ -189,20 +189,35 @@ func (m *Member) appendRecord(b []byte, replies bool) []byte {
 	return b
 }
 
-// appendNumbers appends where the numbers of the member's commands are: the last
-// one doubled, plus 1 if void is not 0 and follows.
+// appendNumbers appends where the numbers of the member's commands are, and how
+// often its client has joined: four times the last number, plus 1 if void is not 0
+// and follows, plus 2 if joins is not 1 and follows.
 func (m *Member) appendNumbers(b []byte) []byte {
-	if m.void == 0 {
-		return bus.AppendUint(b, m.last<<1)
+	v := m.last << 2
+	if m.void != 0 {
+		v |= 1
 	}
-	return bus.AppendUint(bus.AppendUint(b, m.last<<1|1), m.void)
+	if m.joins != 1 {
+		v |= 2
+	}
+	b = bus.AppendUint(b, v)
+	if m.void != 0 {
+		b = bus.AppendUint(b, m.void)
+	}
+	if m.joins != 1 {
+		b = bus.AppendUint(b, m.joins)
+	}
+	return b
 }
 
 func (m *Member) loadNumbers(rd *bus.Reader) {
 	v := rd.Uint()
-	m.last, m.void = v>>1, 0
+	m.last, m.void, m.joins = v>>2, 0, 1
 	if v&1 != 0 {
 		m.void = rd.Uint()
+	}
+	if v&2 != 0 {
+		m.joins = rd.Uint()
 	}
 }
 

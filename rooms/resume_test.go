@@ -197,3 +197,45 @@ func TestOutputLostAtTheEndOfABurstIsSeenByABeacon(t *testing.T) {
 		t.Error("no beacon")
 	}
 }
+
+// An edge that stood still brings its members back in, one of whom has joined from
+// another edge meanwhile.
+func TestEdgeThatStoodStillDoesNotTakeTheSeatFromANewerConn(t *testing.T) {
+	b := startBus(t)
+	w, _ := b.worker(t, "w1", Config{}, commitKind())
+	old, newer := b.edge(t, "e1"), b.edge(t, "e2")
+	key := old.open("counter", "a")
+	session := old.session()
+	client := bus.Command{Session: session, User: "Ann", Try: 1}
+	first := old.joinAs(key, client)
+	client.Resume, client.Since, client.Try = true, first.Joined.At, 7
+	back := newer.joinAs(key, client)
+	again := newer.joinAs(key, client) // the same join, sent twice
+	if first.Joined.Joins != 1 || back.Joined.Joins != 2 || again.Joined.Joins != 2 {
+		t.Errorf("joins are counted as %d, %d and %d, want 1, 2 and 2", first.Joined.Joins, back.Joined.Joins, again.Joined.Joins)
+	}
+	comesBack := func(e *testEdge, joins uint64) bus.Item {
+		t.Helper()
+		e.next++
+		e.send(key, bus.Command{
+			Op: bus.OpJoin, Session: session, User: "Ann", Try: 100 + e.next, Resume: true, Since: first.Joined.At, Joins: joins,
+		})
+		try := 100 + e.next
+		return e.await("answer to the return", func(it *bus.Item) bool {
+			return (it.Op == bus.ItemJoined || it.Op == bus.ItemRefused) && it.Try == try
+		})
+	}
+	for _, worker := range []string{"", "w2"} {
+		if worker != "" { // the next owner knows as well
+			b.die(w)
+			b.worker(t, worker, Config{}, commitKind())
+			old.open("counter", "a")
+		}
+		if it := comesBack(old, first.Joined.Joins); it.Op != bus.ItemRefused || it.Code != bus.Replaced {
+			t.Errorf("the edge that stood still got %+v, want replaced", it)
+		}
+		if it := comesBack(newer, back.Joined.Joins); it.Op != bus.ItemJoined || it.Joined.Joins != 2 {
+			t.Errorf("the edge with the client got %+v, want the seat", it)
+		}
+	}
+}
