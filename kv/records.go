@@ -89,13 +89,17 @@ func OpenRecords(ctx context.Context, conn *bus.Conn, cfg Storage) (*Records, er
 // openStream opens the stream of the records where they are, and makes one if there
 // is none. cfg is what it should be if the records were never moved.
 func (s *Records) openStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	change := s.js.UpdateStream
 	now, next, err := s.generations(ctx)
 	switch {
 	case err != nil:
 		return nil, err
 	case now == nil:
 		now = &generation{}
-		cfg.FirstSeq = FirstEpoch(time.Now()) // above all revisions of records that may have been lost
+		// Above all revisions of records that may have been lost. Nobody may change it
+		// later: a server that starts again drops the messages before it.
+		cfg.FirstSeq = FirstEpoch(time.Now())
+		change = s.js.CreateStream
 	case now.info.Config.Sealed:
 		// The nodes that began to move them may be gone.
 		if err := s.goOnMoving(ctx, now, next); err != nil {
@@ -112,8 +116,8 @@ func (s *Records) openStream(ctx context.Context, cfg jetstream.StreamConfig) (j
 			cfg.Metadata = map[string]string{identityKey: first}
 		}
 	}
-	stream, err := s.js.CreateOrUpdateStream(ctx, cfg)
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+	stream, err := change(ctx, cfg)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		err = errNotYet // another node was faster
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package kv
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -226,6 +227,41 @@ func TestRecordsAreKeptWhereTheFirstNodeHasThem(t *testing.T) {
 			t.Errorf("memory %t, asked for %t: %v", memory, !memory, err)
 		} else if s.InMemory() != memory {
 			t.Errorf("in memory: %t, want %t", s.InMemory(), memory)
+		}
+	}
+}
+
+// NATS drops what is before the first sequence number of a stream's configuration
+// when it starts again, so no node that opens the records may move that on.
+func TestNodesThatOpenTheRecordsTogetherLeaveThemWhereTheyBegin(t *testing.T) {
+	dir := t.TempDir()
+	conn := server(t, bus.ServerConfig{Dir: dir})
+	for round := range 30 {
+		cfg := Storage{Bucket: fmt.Sprint("round-", round)}
+		var opening sync.WaitGroup
+		for range 8 {
+			opening.Go(func() {
+				s, err := OpenRecords(t.Context(), conn, cfg)
+				if err == nil {
+					_, err = s.Create(t.Context(), rand.Text(), []byte("x"), "")
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		opening.Wait()
+	}
+	conn.Close()
+	conn = server(t, bus.ServerConfig{Dir: dir})
+	for round := range 30 {
+		s, err := OpenRecords(t.Context(), conn, Storage{Bucket: fmt.Sprint("round-", round)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := s.at().stream.Info(t.Context())
+		if err != nil || info.State.Msgs != 8 {
+			t.Errorf("%d of 8 records are there after a restart, %v", info.State.Msgs, err)
 		}
 	}
 }
