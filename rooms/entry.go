@@ -27,6 +27,7 @@ import (
 //	base    uint   of the history
 //	kept    uint   its number of items
 //	said    count, the new ones, each seq and item
+//	untold  as in a record, if entryUntold; else there is none
 //
 // A record and the entries behind it, in order, are the room as it was.
 const entryVersion = 1
@@ -37,6 +38,7 @@ const (
 	entryMeta
 	entryTimers
 	entryClosed // by its author
+	entryUntold
 )
 
 // makeEntry makes the turn's entry, if there is anything to commit.
@@ -53,7 +55,10 @@ func (r *Room) makeEntry() {
 	if l.timers {
 		flags |= entryTimers
 	}
-	if flags == 0 && r.seq == l.seq && len(l.members) == 0 && len(l.gone) == 0 && r.ver-l.ver < leapCommit/2 {
+	if r.presence.untold() {
+		flags |= entryUntold // with the change itself, which makes an entry
+	}
+	if flags&^entryUntold == 0 && r.seq == l.seq && len(l.members) == 0 && len(l.gone) == 0 && r.ver-l.ver < leapCommit/2 {
 		return
 	}
 	l.number++
@@ -80,6 +85,9 @@ func (r *Room) makeEntry() {
 	b = bus.AppendUint(b, uint64(r.history.items.count))
 	b = r.history.items.appendLast(b, r.history.unlogged)
 	r.history.unlogged = 0
+	if flags&entryUntold != 0 {
+		b = r.presence.append(b)
+	}
 	l.seq, l.ver, l.meta, l.timers, l.gone = r.seq, r.ver, false, false, l.gone[:0]
 	l.made(b, r.turn.now)
 }
@@ -184,6 +192,9 @@ func (r *Room) apply(e *entryHead) error {
 	}
 	r.over = e.flags&entryClosed != 0
 	ok := r.loadMembers(rd)
+	if r.presence = nil; e.flags&entryUntold != 0 {
+		r.loadPresence(rd)
+	}
 	if rd.Err() != nil || rd.More() || !ok {
 		return fmt.Errorf("%w: entry %d", errRecord, e.number)
 	}

@@ -38,6 +38,43 @@ func (r *Room) presenceToggled(m *Member) {
 	}
 }
 
+// untold reports whether there is somebody whose coming or going nobody would be
+// told of if the room had another owner now: that is kept with the members.
+func (p *presence) untold() bool { return p != nil && len(p.joined)+len(p.left) > 0 }
+
+// append appends what untold means. Who is away follows from the members.
+func (p *presence) append(b []byte) []byte {
+	if p == nil {
+		p = &presence{}
+	}
+	b = bus.AppendUint(b, uint64(len(p.left)))
+	for _, id := range p.left {
+		b = bus.AppendUint(b, uint64(id))
+	}
+	b = bus.AppendUint(b, uint64(len(p.joined)))
+	for _, m := range p.joined {
+		b = bus.AppendUint(b, uint64(m.id))
+	}
+	return b
+}
+
+// loadPresence reads what append has written, when the members are there.
+func (r *Room) loadPresence(rd *bus.Reader) {
+	p := &presence{}
+	for range rd.Count() {
+		p.left = append(p.left, rd.Uint32())
+	}
+	for range rd.Count() {
+		if m := r.Member(rd.Uint32()); m != nil { // else it has left again
+			m.fresh = true
+			p.joined = append(p.joined, m)
+		}
+	}
+	if p.untold() {
+		r.presence = p
+	}
+}
+
 // tellPresence broadcasts the changes as one diff.
 func (r *Room) tellPresence() {
 	p, t := r.presence, r.turn

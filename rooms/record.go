@@ -31,6 +31,8 @@ import (
 //	timers          count, each name and time (milliseconds since 1970)
 //	members         count, each id, session, user, messages, numbers,
 //	                replies: count, each number and item
+//	untold          members that nobody has been told of: count, each id of one that
+//	                has left; count, each id of one that has joined
 //
 // and, for members who have missed the end of it, the history: always with
 // Commit durability, else in the last record of an owner that releases the room:
@@ -145,6 +147,7 @@ func (r *Room) appendSnapshot(b, state []byte, replies, history bool) []byte {
 	for _, m := range r.members {
 		b = m.appendRecord(b, replies)
 	}
+	b = r.presence.append(b)
 	if history {
 		b = r.appendHistory(b)
 	}
@@ -237,6 +240,7 @@ func (r *Room) load(snapshot []byte) (state []byte, err error) {
 	for range rd.Count() {
 		r.enter(r.restoreMember(rd))
 	}
+	r.loadPresence(rd)
 	if r.history.base = r.seq; rd.More() {
 		r.loadHistory(rd)
 	}
@@ -313,6 +317,9 @@ func (r *Room) wakeUp() error {
 	if r.history.items.count > 0 {
 		r.history.last = r.turn.now
 		r.at(dueTrim, r.turn.now+int64(r.kind.Linger+trimAfter))
+	}
+	if r.presence != nil {
+		r.at(duePresence, r.turn.now+int64(r.worker.cfg.PresenceEvery))
 	}
 	for _, m := range r.members {
 		m.leaveAt = r.turn.now + int64(r.kind.Linger)

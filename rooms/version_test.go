@@ -165,3 +165,28 @@ func TestRoomWhoseLogIsGoneSaysThatItWentBack(t *testing.T) {
 		t.Errorf("came back to %+v, want the seat and recovered false", j)
 	}
 }
+
+// An owner dies between a change of who is there and telling it.
+func TestWhoCameAndWentIsToldByTheNextOwner(t *testing.T) {
+	b := startBus(t)
+	w, _ := b.worker(t, "w1", Config{PresenceEvery: time.Hour}, commitKind())
+	e := b.edge(t, "e1")
+	key := e.open("counter", "a")
+	ann := e.join(key, "Ann")
+	gone := e.join(key, "Ben").To
+	inRoom(w, key, func(r *Room) { r.tellPresence() }) // Ann knows of Ben
+	e.awaitOp(bus.ItemPresence)
+	came := e.join(key, "Cyd").To
+	e.send(key, bus.Command{Op: bus.OpLeave, Member: gone, Ref: 1})
+	e.awaitOp(bus.ItemLeft)
+	b.die(w)
+	b.worker(t, "w2", Config{}, commitKind())
+	e.open("counter", "a")
+	e.joinAs(key, bus.Command{
+		Session: ann.Session, User: "Ann", Resume: true, Since: bus.Position{Epoch: ann.Joined.At.Epoch, Seq: 1},
+	})
+	told := e.awaitOp(bus.ItemPresence).Presence
+	if len(told.Left) != 1 || told.Left[0] != gone || len(told.Joined) != 1 || told.Joined[0].Member != came {
+		t.Errorf("told %+v, want that %d left and %d joined", told, gone, came)
+	}
+}
