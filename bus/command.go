@@ -26,7 +26,7 @@ const version = 1
 type Op byte
 
 const (
-	OpJoin  Op = 1 + iota // Session Try Ref User Options Since Floor Joins: take a seat, or come back to it
+	OpJoin  Op = 1 + iota // Session Try Ref User Options Since Floor Last: take a seat, or come back to it
 	OpLeave               // Member Ref: give the seat up
 	OpSend                // Member N Skipped Acked Event Data: the author's business
 	OpAway                // Member: the connection is gone, the seat stays
@@ -53,7 +53,7 @@ type Command struct {
 	Since   Position
 	Resume  bool   // OpJoin: Since is given
 	Floor   uint64 // OpJoin with Resume: the client may have used numbers up to here for commands that are not known to the room
-	Joins   uint64 // OpJoin with Resume and without Ref: what Joined.Joins was when the client joined
+	Last    uint64 // OpJoin with Resume and without Ref: Joined.Last of the client's own join
 	Member  uint32 // all others
 	N       uint64 // OpSend: the command's number; 0: no reply wanted
 	Skipped uint64 // OpSend: how many numbers just below N the edge has refused by itself
@@ -103,7 +103,7 @@ func (e *Commands) Next(c *Command) bool {
 		c.User, c.Options = r.String(), r.Bytes()
 		if c.Resume = r.Bool(); c.Resume {
 			c.Since = Position{Epoch: r.Uint(), Seq: r.Uint(), Count: r.Uint(), Ver: r.Uint()}
-			c.Floor, c.Joins = r.Uint(), r.Uint()
+			c.Floor, c.Last = r.Uint(), r.Uint()
 		}
 	case OpLeave:
 		c.Member, c.Ref = r.Uint32(), r.Uint()
@@ -136,7 +136,7 @@ func (c *Command) Append(b []byte) []byte {
 		b = AppendString(b, c.Options)
 		b = AppendBool(b, c.Resume)
 		if c.Resume {
-			for _, v := range [...]uint64{c.Since.Epoch, c.Since.Seq, c.Since.Count, c.Since.Ver, c.Floor, c.Joins} {
+			for _, v := range [...]uint64{c.Since.Epoch, c.Since.Seq, c.Since.Count, c.Since.Ver, c.Floor, c.Last} {
 				b = AppendUint(b, v)
 			}
 		}

@@ -83,7 +83,7 @@ type Joined struct {
 	At        Position // what follows starts here
 	N         uint64   // no command up to this number will be taken in any more
 	Applied   uint64   // number of the last command taken in; those from here to N never will be
-	Joins     uint64   // how often the session's client has joined by itself; a conn with a lower count has been replaced
+	Last      uint64   // names the session's last join by its client, higher each time; a conn with a lower one was replaced
 	Seats     int      // 0: no limit
 	Size      int      // members now
 	Resumed   bool     // the seat was kept
@@ -240,7 +240,7 @@ func (r *Reader) presence() Presence {
 
 func (j *Joined) append(b []byte) []byte {
 	at := j.At
-	for _, v := range [...]uint64{at.Epoch, at.Seq, at.Count, at.Ver, j.N, j.Applied, j.Joins, uint64(j.Seats), uint64(j.Size)} {
+	for _, v := range [...]uint64{at.Epoch, at.Seq, at.Count, at.Ver, j.N, j.Applied, j.Last, uint64(j.Seats), uint64(j.Size)} {
 		b = AppendUint(b, v)
 	}
 	for _, v := range [...]bool{j.Resumed, j.Recovered, j.HasState} {
@@ -252,7 +252,7 @@ func (j *Joined) append(b []byte) []byte {
 func (r *Reader) joined() Joined {
 	return Joined{
 		At: Position{Epoch: r.Uint(), Seq: r.Uint(), Count: r.Uint(), Ver: r.Uint()},
-		N:  r.Uint(), Applied: r.Uint(), Joins: r.Uint(), Seats: int(r.Uint32()), Size: int(r.Uint32()),
+		N:  r.Uint(), Applied: r.Uint(), Last: r.Uint(), Seats: int(r.Uint32()), Size: int(r.Uint32()),
 		Resumed: r.Bool(), Recovered: r.Bool(), HasState: r.Bool(),
 		Members: r.seats(),
 	}

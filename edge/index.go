@@ -99,11 +99,11 @@ type membership struct {
 
 	taken   uint64 // number of the last command passed on
 	count   uint64 // messages to this member alone, so far
+	join    uint64 // bus.Joined.Last, as of the last answer
 	member  uint32 // its number in the room, 0 before the first answer
 	skipped uint32 // commands just above taken that were refused here
 	special int32  // index in fan.specials; valid with memberSpecial
 	lostAt  uint32 // loop's milliseconds; valid with memberDisowned
-	joins   uint32 // bus.Joined.Joins as of the last answer
 	flags   memberFlags
 }
 

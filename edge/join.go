@@ -141,7 +141,7 @@ func (lp *sessions) sendJoin(m *membership) {
 	e.sent, e.sentAt = true, lp.l.ms
 	lp.command(m.room, &bus.Command{
 		Op: bus.OpJoin, Session: s.id, Try: e.try, Ref: e.ref, User: s.user,
-		Options: e.options, Since: e.since, Resume: e.resume, Floor: e.floor, Joins: uint64(m.joins),
+		Options: e.options, Since: e.since, Resume: e.resume, Floor: e.floor, Last: m.join,
 	})
 }
 
@@ -238,7 +238,7 @@ func (lp *sessions) joined(r *room, it *bus.Item) {
 		m.flags &^= memberDisowned
 	}
 	m.flags &^= memberDeaf
-	m.count, m.joins = it.Joined.At.Count, uint32(it.Joined.Joins)
+	m.count, m.join = it.Joined.At.Count, it.Joined.Last
 	if fresh || !it.Joined.Recovered {
 		m.taken, m.skipped = it.Joined.N, 0
 	}

@@ -249,12 +249,12 @@ func TestReturnOfAConnThatWasReplacedElsewhereEndsIt(t *testing.T) {
 	c := connect(t, sc.s, nativeName, "Ann")
 	c.send(`[2,1,"chat","lounge"]`)
 	r := sc.next()
-	r.say(r.admit(r.command(bus.OpJoin), 1, func(j *bus.Joined) { j.Joins = 3 }))
+	r.say(r.admit(r.command(bus.OpJoin), 1, func(j *bus.Joined) { j.Last = 3 }))
 	j := c.joined(1)
 	r.say(bus.Item{Op: bus.ItemError, To: j.Member, Code: bus.NotJoined})
 	back := r.command(bus.OpJoin)
-	if back.Ref != 0 || back.Joins != 3 {
-		t.Errorf("return %+v, want the 3 joins that the edge knows of", back)
+	if back.Ref != 0 || back.Last != 3 {
+		t.Errorf("return %+v, want the join that the edge knows of", back)
 	}
 	r.say(bus.Item{Op: bus.ItemRefused, Session: back.Session, Try: back.Try, Code: bus.Replaced})
 	c.want(`[13,"replaced","the session continues on another connection",-1]`)

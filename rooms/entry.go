@@ -135,7 +135,8 @@ func (l *trail) appendMembers(b []byte) []byte {
 		b = bus.AppendUint(b, uint64(m.id))
 		b = bus.AppendUint(b, m.session)
 		b = bus.AppendString(b, m.user)
-		b = m.appendNumbers(bus.AppendUint(b, m.count))
+		b = m.appendNumbers(bus.AppendUint(b, m.count), m.rejoins)
+		m.rejoins = false
 		b = bus.AppendUint(bus.AppendUint(b, m.trimmed), uint64(m.replies.count))
 		b = m.replies.appendLast(b, int(m.unlogged))
 		m.unlogged = 0

@@ -27,9 +27,13 @@ func (r *Room) join(from int32, c *bus.Command) {
 
 	r.nextMember++
 	m := &Member{room: r, id: r.nextMember, session: c.Session, user: c.User, at: away, options: c.Options}
-	m.joins, m.try = max(c.Joins, 1), c.Try
 	r.enter(m)
 	r.mark(m)
+	if m.try = c.Try; c.Ref != 0 {
+		m.joined(m.nextJoin())
+	} else {
+		m.joined(c.Last)
+	}
 	r.attach(m, from)
 	err := r.handler.Join(r, m)
 	m.options = nil
@@ -101,28 +105,36 @@ func (r *Room) comeBack(from int32, m *Member, c *bus.Command) {
 	}
 }
 
-// mayReturn counts a join of the member's client, and reports whether its edge may
+// mayReturn names a join of the member's client, and reports whether its edge may
 // bring it back in by itself. An edge that stood still does not know that its
 // client has joined from elsewhere meanwhile. Its conn must not take the seat from
 // the newer one.
 func (m *Member) mayReturn(from int32, c *bus.Command) bool {
-	joins := m.joins
 	switch {
-	case c.Ref != 0:
-		if m.at != from || c.Try != m.try {
-			joins++
-		}
-		m.try = c.Try
-	case c.Joins != 0 && c.Joins < joins:
+	case c.Ref == 0 && c.Last < m.join:
 		return false
-	default:
-		joins = max(joins, c.Joins) // the room may have gone back
+	case c.Ref == 0:
+		m.joined(c.Last) // the room may have gone back
+	case m.at != from || c.Try != m.try:
+		m.joined(m.nextJoin())
 	}
-	if joins != m.joins {
-		m.joins = joins
-		m.room.mark(m)
+	if c.Ref != 0 {
+		m.try = c.Try
 	}
 	return true
+}
+
+// nextJoin names a join by the time (milliseconds since 1970), so that it is above
+// those of a seat that the session had before and has lost.
+func (m *Member) nextJoin() uint64 {
+	return max(m.join+1, uint64(m.room.turn.wall.UnixMilli()))
+}
+
+func (m *Member) joined(join uint64) {
+	if m.join != join {
+		m.join, m.rejoins = join, true
+		m.room.mark(m)
+	}
 }
 
 // goAbove keeps the numbers that the client may have used, for commands that the
@@ -140,7 +152,7 @@ func (m *Member) goAbove(c *bus.Command) {
 // welcome makes turn.item the ItemJoined of a member.
 func (r *Room) welcome(m *Member, c *bus.Command, j *bus.Joined) {
 	it := &r.turn.item
-	j.Joins = m.joins
+	j.Last = m.join
 	j.N, j.Applied, j.Seats, j.Size = m.last, m.last-m.void, r.kind.Seats, len(r.members)
 	if !j.Recovered {
 		j.Members = r.seats()

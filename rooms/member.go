@@ -19,6 +19,7 @@ type Member struct {
 	fresh   bool  // in room.presence.joined
 	toggled bool  // in room.presence.toggled
 	marked  bool  // in room.trail.members
+	rejoins bool  // join has changed since the last entry of the log
 
 	options []byte // of the join, while Handler.Join runs
 	leaveAt int64  // when the seat of an absent member ends, on the worker's clock
@@ -26,8 +27,8 @@ type Member struct {
 	trimmed uint64 // the last of them that is no longer in the room's history
 	last    uint64 // no command up to this number is taken in any more
 	void    uint64 // how many numbers up to last no command had or will have; last - void is that of the last one taken in
-	joins   uint64 // how often its client has joined, from 1; a return of an edge that knows of fewer is refused
-	try     uint64 // of the client's last join: one that comes twice counts once
+	join    uint64 // names its client's last join, higher each time; an edge's return that knows a lower one is refused
+	try     uint64 // of that join: one that comes twice counts once
 	replies fifo   // what those commands got, by number, until the client has it
 
 	unlogged int32 // replies kept since the last entry of the log

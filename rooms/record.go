@@ -180,7 +180,7 @@ func (m *Member) appendRecord(b []byte, replies bool) []byte {
 	b = bus.AppendUint(b, uint64(m.id))
 	b = bus.AppendUint(b, m.session)
 	b = bus.AppendString(b, m.user)
-	b = m.appendNumbers(bus.AppendUint(b, m.count))
+	b = m.appendNumbers(bus.AppendUint(b, m.count), true)
 	if !replies {
 		return bus.AppendUint(b, 0)
 	}
@@ -192,35 +192,35 @@ func (m *Member) appendRecord(b []byte, replies bool) []byte {
 	return b
 }
 
-// appendNumbers appends where the numbers of the member's commands are, and how
-// often its client has joined: four times the last number, plus 1 if void is not 0
-// and follows, plus 2 if joins is not 1 and follows.
-func (m *Member) appendNumbers(b []byte) []byte {
+// appendNumbers appends where the numbers of the member's commands are, and if need
+// be its client's last join: four times the last number, plus 1 if void is not 0 and
+// follows, plus 2 if join follows.
+func (m *Member) appendNumbers(b []byte, join bool) []byte {
 	v := m.last << 2
 	if m.void != 0 {
 		v |= 1
 	}
-	if m.joins != 1 {
+	if join {
 		v |= 2
 	}
 	b = bus.AppendUint(b, v)
 	if m.void != 0 {
 		b = bus.AppendUint(b, m.void)
 	}
-	if m.joins != 1 {
-		b = bus.AppendUint(b, m.joins)
+	if join {
+		b = bus.AppendUint(b, m.join)
 	}
 	return b
 }
 
 func (m *Member) loadNumbers(rd *bus.Reader) {
 	v := rd.Uint()
-	m.last, m.void, m.joins = v>>2, 0, 1
+	m.last, m.void = v>>2, 0
 	if v&1 != 0 {
 		m.void = rd.Uint()
 	}
 	if v&2 != 0 {
-		m.joins = rd.Uint()
+		m.join = rd.Uint()
 	}
 }
 
