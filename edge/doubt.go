@@ -114,8 +114,9 @@ func (lp *sessions) poke() {
 }
 
 // An away is a member that is gone from a room that could not be told, as NATS
-// was away. The room's worker may be back later than we are, so it is told a
-// few times.
+// was away or the room's owner out of reach. The owner may be back later than we
+// are, or only seem to be back, so it is told a few times: after 0, 2, 6, 14 and 30
+// seconds in which the room could be reached.
 type away struct {
 	key    string
 	member uint32
@@ -127,8 +128,8 @@ const (
 	// maxAways bounds what is kept of an outage; the other seats stay taken
 	// until their rooms miss the edge or are told otherwise.
 	maxAways  = 1 << 16
-	awayTries = 4
-	awayEvery = 2000 // milliseconds
+	awayTries = 5
+	awayAfter = 2000 // milliseconds between the first two times, then twice as long each time
 )
 
 func (lp *sessions) remember(key string, member uint32) {
@@ -148,10 +149,13 @@ func (lp *sessions) tellAways() {
 		if !lp.after(a.again) {
 			continue
 		}
+		if r := lp.rooms[a.key]; r != nil && (r.phase != roomLive || len(r.entering) > 0) {
+			continue // one of those who are on their way in may be this member
+		}
+		a.again = lp.l.ms + awayAfter<<a.tries
 		a.tries++
-		a.again = lp.l.ms + awayEvery
 		r := lp.roomFor(a.key)
-		if r.find(a.member) == nil && len(r.entering) == 0 {
+		if r.find(a.member) == nil {
 			lp.command(r, &bus.Command{Op: bus.OpAway, Member: a.member})
 		}
 		lp.tidy(r)

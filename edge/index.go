@@ -229,13 +229,11 @@ func (lp *sessions) away(m *membership) {
 	if r.entering[id] != nil {
 		return // the same session is on its way in again
 	}
-	if !lp.conn.Connected() {
-		lp.remember(r.key(), m.member)
+	if !lp.conn.Connected() || r.phase != roomLive {
+		lp.remember(r.key(), m.member) // its owner may be out of reach, and not dead
 		return
 	}
-	if r.phase == roomLive { // else there is nobody to tell, and the next owner knows us by what we ask
-		lp.command(r, &bus.Command{Op: bus.OpAway, Member: m.member})
-	}
+	lp.command(r, &bus.Command{Op: bus.OpAway, Member: m.member})
 }
 
 // find returns the session's membership in the room of that number, or nil.

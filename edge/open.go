@@ -42,6 +42,7 @@ func (lp *sessions) lost(r *room) {
 	lp.renew(r)
 	r.owner, r.opened = 0, false
 	if r.pending != nil {
+		lp.unsent(r)
 		lp.spareBuffer(r.pending)
 		r.pending = nil
 	}

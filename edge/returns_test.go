@@ -259,3 +259,26 @@ func TestReturnOfAConnThatWasReplacedElsewhereEndsIt(t *testing.T) {
 	r.say(bus.Item{Op: bus.ItemRefused, Session: back.Session, Try: back.Try, Code: bus.Replaced})
 	c.want(`[13,"replaced","the session continues on another connection",-1]`)
 }
+
+// A conn that goes while its room's owner is out of reach is a member that the
+// owner, should it live, still has.
+func TestMemberThatWentWhileItsOwnerWasOutOfReachIsToldAsAway(t *testing.T) {
+	sc := newScene(t, Config{})
+	a, r, _ := sc.enter(t, nativeName, nil, 1)
+	b, _, j := sc.enter(t, nativeName, r, 2)
+	opens := func(open func(kind, id string) (string, error)) {
+		sc.mu.Lock()
+		defer sc.mu.Unlock()
+		sc.open = open
+	}
+	opens(func(string, string) (string, error) { return "", bus.Errorf(bus.Unavailable, "") })
+	onLoop(t, sc.s, func(lp *sessions) { lp.lost(lp.rooms[r.key]) })
+	b.want(fmt.Sprintf(`[12,%d,"paused"]`, j.Room))
+	a.hangUp()
+	waitFor(t, sc.s, "the conn to go", func(lp *sessions) bool { return len(lp.rooms[r.key].entering) == 1 })
+	opens(nil) // the owner was only out of reach
+	r.say(r.admit(r.command(bus.OpJoin), 2, func(j *bus.Joined) { j.Recovered = true }))
+	if c := r.command(bus.OpAway); c.Member != 1 {
+		t.Errorf("told that member %d is away, want 1", c.Member)
+	}
+}

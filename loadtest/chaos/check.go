@@ -221,8 +221,9 @@ func (c *check) away(from, to time.Duration) (sum time.Duration) {
 	return sum
 }
 
-// lastFault is the fault that took a command: the last one before anybody in the
-// room was told of a loss.
+// lastFault is the fault that took a command: of those before a member of the room
+// was told of a loss the first since the room was last heard to answer. What came
+// after that one met a room that was down already.
 func (c *check) lastFault(op *Op) time.Duration {
 	said := time.Duration(forever)
 	for _, r := range c.room.Records {
@@ -230,14 +231,25 @@ func (c *check) lastFault(op *Op) time.Duration {
 			said = min(said, at)
 		}
 	}
-	fault := op.Done
+	heard := op.Done
+	for _, r := range c.room.Records {
+		for i := range r.Ops {
+			if o := &r.Ops[i]; o.Fate == Acked && o.Done < said {
+				heard = max(heard, o.Done)
+			}
+		}
+	}
+	fault, found := op.Done, false
 	for _, at := range c.room.Faults {
-		if at <= said {
-			fault = max(fault, at)
+		if at <= said && at >= heard-underWay && (!found || at < fault) {
+			fault, found = at, true
 		}
 	}
 	return fault
 }
+
+// underWay is how long after a room has died its last answers may still arrive.
+const underWay = 250 * time.Millisecond
 
 // toldOfLoss reports whether a client was told after the given time that its room
 // went back or that something is gone for good, and when first.
