@@ -26,7 +26,7 @@ const version = 1
 type Op byte
 
 const (
-	OpJoin  Op = 1 + iota // Session Try Ref User Options Since Floor Last: take a seat, or come back to it
+	OpJoin  Op = 1 + iota // Session Try Ref User Options Since Was Floor Last: take a seat, or come back to it
 	OpLeave               // Member Ref: give the seat up
 	OpSend                // Member N Skipped Acked Event Data: the author's business
 	OpAway                // Member: the connection is gone, the seat stays
@@ -52,6 +52,7 @@ type Command struct {
 	Options []byte // OpJoin: msgpack, or empty
 	Since   Position
 	Resume  bool   // OpJoin: Since is given
+	Was     uint32 // OpJoin with Resume: the number of the seat that the client had; 0: it did not say
 	Floor   uint64 // OpJoin with Resume: the client may have used numbers up to here for commands that are not known to the room
 	Last    uint64 // OpJoin with Resume and without Ref: Joined.Last of the client's own join
 	Member  uint32 // all others
@@ -103,7 +104,7 @@ func (e *Commands) Next(c *Command) bool {
 		c.User, c.Options = r.String(), r.Bytes()
 		if c.Resume = r.Bool(); c.Resume {
 			c.Since = Position{Epoch: r.Uint(), Seq: r.Uint(), Count: r.Uint(), Ver: r.Uint()}
-			c.Floor, c.Last = r.Uint(), r.Uint()
+			c.Was, c.Floor, c.Last = r.Uint32(), r.Uint(), r.Uint()
 		}
 	case OpLeave:
 		c.Member, c.Ref = r.Uint32(), r.Uint()
@@ -136,7 +137,7 @@ func (c *Command) Append(b []byte) []byte {
 		b = AppendString(b, c.Options)
 		b = AppendBool(b, c.Resume)
 		if c.Resume {
-			for _, v := range [...]uint64{c.Since.Epoch, c.Since.Seq, c.Since.Count, c.Since.Ver, c.Floor, c.Last} {
+			for _, v := range [...]uint64{c.Since.Epoch, c.Since.Seq, c.Since.Count, c.Since.Ver, uint64(c.Was), c.Floor, c.Last} {
 				b = AppendUint(b, v)
 			}
 		}

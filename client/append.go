@@ -25,8 +25,8 @@ func AppendHello(b []byte, h Hello) []byte {
 }
 
 // AppendJoin appends a join. An empty id means any open room of the kind. since
-// is nil unless an earlier connection of the session was in the room.
-func AppendJoin(b []byte, ref uint64, kind, id string, options []byte, since *Position) []byte {
+// is nil unless an earlier connection of the session was in the room, as member.
+func AppendJoin(b []byte, ref uint64, kind, id string, options []byte, since *Position, member uint32) []byte {
 	n := 4
 	switch {
 	case since != nil:
@@ -42,11 +42,12 @@ func AppendJoin(b []byte, ref uint64, kind, id string, options []byte, since *Po
 		b = appendData(b, options)
 	}
 	if since != nil {
-		b = appendArray(b, 4)
+		b = appendArray(b, 5)
 		b = appendUint(b, since.Epoch)
 		b = appendUint(b, since.Seq)
 		b = appendUint(b, since.Count)
 		b = appendUint(b, since.Ver)
+		b = appendUint(b, uint64(member))
 	}
 	return b
 }

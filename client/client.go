@@ -222,7 +222,7 @@ func (c *Client) sendJoin(r *Room) {
 	}
 	c.ref++
 	c.joins[c.ref] = r
-	c.link.push(AppendJoin(nil, c.ref, r.kind, r.id, r.options, since))
+	c.link.push(AppendJoin(nil, c.ref, r.kind, r.id, r.options, since, r.member))
 }
 
 // List tells open rooms: of one kind, or of all if kind is empty; limit 0 means

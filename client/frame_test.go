@@ -85,8 +85,8 @@ func TestAppendedFramesAreWhatTheProtocolSays(t *testing.T) {
 	}{
 		"hello":      {AppendHello(nil, Hello{User: "Ann", Resume: "r"}), []any{1, map[string]any{"user": "Ann", "resume": "r"}}},
 		"hello, new": {AppendHello(nil, Hello{}), []any{1, map[string]any{}}},
-		"join":       {AppendJoin(nil, 1, "chat", "x", nil, nil), []any{2, 1, "chat", "x"}},
-		"join again": {AppendJoin(nil, 1, "chat", "x", []byte{5}, since), []any{2, 1, "chat", "x", 5, []any{1, 200, 3, 70000}}},
+		"join":       {AppendJoin(nil, 1, "chat", "x", nil, nil, 0), []any{2, 1, "chat", "x"}},
+		"join again": {AppendJoin(nil, 1, "chat", "x", []byte{5}, since, 9), []any{2, 1, "chat", "x", 5, []any{1, 200, 3, 70000, 9}}},
 		"leave":      {AppendLeave(nil, 300, 2), []any{3, 300, 2}},
 		"send":       {AppendSend(nil, 2, 0, "walk", []byte{1}, 0), []any{4, 2, 0, "walk", 1}},
 		"send acked": {AppendSend(nil, 2, 9, "say", nil, 8), []any{4, 2, 9, "say", nil, 8}},

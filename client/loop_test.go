@@ -20,7 +20,7 @@ func newPupil() *pupil {
 }
 
 func (p *pupil) Opened(c *Conn) {
-	c.Send(AppendJoin(AppendHello(nil, Hello{User: "Ann"}), 1, "chat", "lounge", nil, nil))
+	c.Send(AppendJoin(AppendHello(nil, Hello{User: "Ann"}), 1, "chat", "lounge", nil, nil, 0))
 	p.opened <- c
 }
 

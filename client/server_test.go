@@ -251,7 +251,7 @@ func (s *testServer) join(c *testConn, f []msgpack.RawMessage) {
 	c.rooms = append(c.rooms, seat)
 	seat.conn, seat.number = c, uint32(len(c.rooms))
 	since := decode[[]uint64](f, 5)
-	recovered := resumed && !s.forget && len(since) == 4 && since[0] == 1
+	recovered := resumed && !s.forget && len(since) == 5 && since[0] == 1
 	joined := map[string]any{
 		"room": seat.number, "kind": kind, "id": id, "member": 1 + len(s.seats), "epoch": 1, "seq": room.seq,
 		"count": seat.count, "ver": room.ver, "n": seat.n, "size": len(room.seats), "resumed": resumed, "recovered": recovered,

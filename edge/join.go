@@ -21,6 +21,7 @@ type entry struct {
 	options  []byte
 	since    bus.Position
 	floor    uint64 // with resume: numbers that the client may have used; fixed while the answer is awaited
+	was      uint32 // with resume: the seat that the client had; 0: it did not say
 	resume   bool   // since is given
 	repeated bool   // sent again, as the room was not heard
 	again    bool   // the room has said that it does not know the member
@@ -64,7 +65,7 @@ func (lp *sessions) join(s *session, f *frame) {
 	m := lp.add(s)
 	e := lp.beginEntry(m)
 	e.ref, e.options = f.ref, slices.Clone(f.data)
-	e.since, e.resume = f.since, f.isSince
+	e.since, e.was, e.resume = f.since, f.was, f.isSince
 	e.until = lp.l.ms + millis(lp.cfg.CommandTimeout)
 	if id == "" {
 		e.any, e.kind = true, kind
@@ -141,7 +142,7 @@ func (lp *sessions) sendJoin(m *membership) {
 	e.sent, e.sentAt = true, lp.l.ms
 	lp.command(m.room, &bus.Command{
 		Op: bus.OpJoin, Session: s.id, Try: e.try, Ref: e.ref, User: s.user,
-		Options: e.options, Since: e.since, Resume: e.resume, Floor: e.floor, Last: m.join,
+		Options: e.options, Since: e.since, Resume: e.resume, Was: e.was, Floor: e.floor, Last: m.join,
 	})
 }
 
@@ -156,7 +157,7 @@ func (lp *sessions) reenter(m *membership) {
 	r := m.room
 	e := lp.beginEntry(m)
 	e.since, e.resume = bus.Position{Epoch: r.epoch, Seq: r.seq, Count: m.count, Ver: r.ver}, true
-	e.floor = m.taken + uint64(m.skipped) + unheard
+	e.was, e.floor = m.member, m.taken+uint64(m.skipped)+unheard
 	lp.await(r, m)
 }
 

@@ -1,6 +1,10 @@
 package edge
 
-import "roomd/bus"
+import (
+	"math"
+
+	"roomd/bus"
+)
 
 // The native protocol: PROTOCOL.md in MessagePack. Reading works in place on
 // the client's message and allocates nothing; writing appends.
@@ -38,6 +42,7 @@ func parseFrame(b []byte, f *frame) (rest []byte, err error) {
 		r.array(func(in *mpReader) {
 			f.isSince = true
 			f.since = bus.Position{Epoch: in.uint(), Seq: in.uint(), Count: in.uint(), Ver: in.uint()}
+			f.was = uint32(min(in.uint(), math.MaxUint32))
 		})
 	case typeLeave:
 		f.ref, f.room = r.uint(), r.uint()

@@ -60,7 +60,8 @@ type frame struct {
 	token   []byte
 	resume  []byte
 	since   bus.Position
-	isSince bool // join: since is there
+	was     uint32 // join: the seat that the client had, with since; 0: it did not say
+	isSince bool   // join: since is there
 }
 
 // errFrame is what every malformed message comes to. Its text is for clients.

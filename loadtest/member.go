@@ -100,7 +100,7 @@ func (m *member) Opened(c *client.Conn) {
 	if m.id != 0 {
 		since = &m.pos
 	}
-	c.Send(client.AppendJoin(client.AppendHello(nil, h), 1, m.sh.fleet.o.kind, m.room.id, nil, since))
+	c.Send(client.AppendJoin(client.AppendHello(nil, h), 1, m.sh.fleet.o.kind, m.room.id, nil, since, m.id))
 }
 
 // Received is called for each frame.

@@ -29,6 +29,7 @@ func (r *Room) join(from int32, c *bus.Command) {
 	m := &Member{room: r, id: r.nextMember, session: c.Session, user: c.User, at: away, options: c.Options}
 	r.enter(m)
 	r.mark(m)
+	m.bornNow, m.born, m.bornTry = true, r.seq, c.Try
 	if m.try = c.Try; c.Ref != 0 {
 		m.joined(m.nextJoin())
 	} else {
@@ -79,7 +80,7 @@ func (r *Room) comeBack(from int32, m *Member, c *bus.Command) {
 	}
 	t := r.turn
 	r.rebase()
-	wasAway := m.at == away
+	had, wasAway := m.had(from, c), m.at == away
 	if !wasAway && m.at != from {
 		r.sayLeft(m, 0, bus.Replaced, "")
 	}
@@ -90,9 +91,9 @@ func (r *Room) comeBack(from int32, m *Member, c *bus.Command) {
 	}
 	joined := bus.Joined{
 		At:      bus.Position{Epoch: r.epoch, Seq: r.seq, Count: m.count, Ver: r.ver},
-		Resumed: true,
+		Resumed: had,
 	}
-	if c.Resume && r.covers(m, c.Since) {
+	if had && c.Resume && r.covers(m, c.Since) {
 		joined.Recovered = true
 		joined.At.Seq, joined.At.Count = c.Since.Seq, c.Since.Count
 	} else {
@@ -103,6 +104,23 @@ func (r *Room) comeBack(from int32, m *Member, c *bus.Command) {
 	if joined.Recovered {
 		r.replay(m, c.Since)
 	}
+}
+
+// had reports whether the seat is the one that the client had, and not one that it
+// was given and has not heard of, as the answer was lost or came to a conn that was
+// gone. Then commands of the old seat may have happened whatever the new one says.
+func (m *Member) had(from int32, c *bus.Command) bool {
+	switch {
+	case m.bornNow && c.Try != 0 && c.Try == m.bornTry && m.at == from:
+		return false // the answer to its join, once more
+	case !c.Resume || c.Since.Epoch == 0:
+		return true
+	case m.bornNow && c.Since.Epoch < m.room.epoch:
+		return false
+	case c.Was != 0:
+		return c.Was == m.id
+	}
+	return !m.bornNow || c.Since.Seq >= m.born
 }
 
 // mayReturn names a join of the member's client, and reports whether its edge may

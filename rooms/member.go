@@ -19,6 +19,7 @@ type Member struct {
 	fresh   bool  // in room.presence.joined
 	toggled bool  // in room.presence.toggled
 	marked  bool  // in room.trail.members
+	bornNow bool  // this owner let it in
 	rejoins bool  // join has changed since the last entry of the log
 
 	options []byte // of the join, while Handler.Join runs
@@ -29,6 +30,8 @@ type Member struct {
 	void    uint64 // how many numbers up to last no command had or will have; last - void is that of the last one taken in
 	join    uint64 // names its client's last join, higher each time; an edge's return that knows a lower one is refused
 	try     uint64 // of that join: one that comes twice counts once
+	born    uint64 // seq at which it joined; with bornNow
+	bornTry uint64 // and by which try
 	replies fifo   // what those commands got, by number, until the client has it
 
 	unlogged int32 // replies kept since the last entry of the log

@@ -247,3 +247,35 @@ func TestEdgeThatStoodStillDoesNotTakeTheSeatFromANewerConn(t *testing.T) {
 		t.Errorf("after a new seat the edge that stood still got %+v, want replaced", it)
 	}
 }
+
+// A client whose seat was lost is given a new one, and its answer is lost too. When
+// the client asks again it must not be told that it has the seat that it had.
+func TestNewSeatThatTheClientHasNotHeardOfIsNotTakenForItsOldOne(t *testing.T) {
+	for name, durability := range map[string]Durability{"Commit": Commit, "None": None} {
+		t.Run(name, func(t *testing.T) {
+			b := startBus(t)
+			kind := counterKind()
+			kind.Durability = durability
+			b.worker(t, "w1", Config{}, kind)
+			e, other := b.edge(t, "e1"), b.edge(t, "e2")
+			key := e.open("counter", "a")
+			session := e.session()
+			client := bus.Command{Session: session, User: "Ann", Try: 1}
+			old := e.joinAs(key, client)
+			client.Resume, client.Since, client.Was, client.Try = true, old.Joined.At, old.To, 2
+			e.send(key, bus.Command{Op: bus.OpLeave, Member: old.To, Ref: 1})
+			e.awaitOp(bus.ItemLeft)
+			for try, from := range []*testEdge{e, e, other} { // the second is the first once more
+				client.Try = max(2, uint64(try)+1)
+				if it := from.joinAs(key, client); it.To == old.To || it.Joined.Resumed || it.Joined.Recovered {
+					t.Errorf("answer %d = member %d %+v, want a new seat", try, it.To, it.Joined)
+				} else if try == 2 {
+					client.Was, client.Since, client.Try = it.To, it.Joined.At, 9
+				}
+			}
+			if it := e.joinAs(key, client); !it.Joined.Resumed || it.To != client.Was {
+				t.Errorf("afterwards %+v, want the seat that the client has heard of", it)
+			}
+		})
+	}
+}

@@ -164,7 +164,7 @@ export class Room extends Emitter {
 
   /** @internal */
   _joinFrame() {
-    const since = this.member ? [this.#epoch, this.#seq, this.#count, Math.max(this.#ver, 0)] : null;
+    const since = this.member ? [this.#epoch, this.#seq, this.#count, Math.max(this.#ver, 0), this.member] : null;
     return [2, 0, this.kind, this.id, this.#options, since];
   }
 
